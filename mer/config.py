@@ -1,0 +1,149 @@
+"""What Hydra composed: which run it names, what of it decides a result, and its errors in one line."""
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mer.errors import MerError
+from mer.runs import RunKey
+
+# Keys that name the run folder, and keys that do not change a result.
+PATH_KEYS = {"experiment", "variant", "data", "protocol", "seed", "fold", "tag"}
+NEUTRAL_KEYS = {"workers", "device", "runs_dir", "logger", "data.root"}
+BASE_VARIANT = "base"  # the experiment as its own file has it
+_PACKAGES = ("torch", "pytorch-lightning", "numpy", "pandas", "kornia", "opencv-contrib-python", "hydra-core")
+
+
+def config_dir() -> Path:
+    """The folder conf/: inside an installed package, beside it in a checkout."""
+    inside = Path(__file__).parent / "conf"
+    return inside if inside.is_dir() else Path(__file__).parents[1] / "conf"
+
+
+def names(group: str) -> list[str]:
+    """The configs of a group, ours and those in the user's own conf/: ``<name>`` or ``<folder>/<name>``."""
+    folders = {config_dir() / group, Path.cwd() / "conf" / group}
+    return sorted(
+        {path.relative_to(folder).with_suffix("").as_posix() for folder in folders for path in folder.rglob("*.yaml")}
+    )
+
+
+def run_key(cfg: DictConfig, choices: Mapping[str, str | None], overrides: Sequence[str]) -> RunKey:
+    """The run that a composed config is.
+
+    Any override outside the path keys and the neutral ones adds a tag: the user's, or 8 hex digits of
+    the config's hash, so that two configs never meet in one folder.
+    """
+    other = [override for override in overrides if not _is_known(override)]
+    tag = cfg.tag or ""
+    if other and not tag:
+        text = json.dumps(deciding(cfg), sort_keys=True)
+        tag = hashlib.sha256(text.encode()).hexdigest()[:8]
+    variant = choices.get("variant") or BASE_VARIANT
+    experiment = choices.get("experiment") or "custom"
+    if "/" in variant and (owner := variant.split("/")[0]) != experiment:
+        raise MerError(f"variant={variant} belongs to experiment={owner}, not to {experiment}")
+    return RunKey(
+        experiment=experiment,
+        variant=variant.split("/")[-1],
+        data=str(choices["data"]),
+        protocol=str(choices["protocol"]),
+        seed=int(cfg.seed),
+        tag=str(tag),
+    )
+
+
+def deciding(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved config without the seed, the fold and what does not change a result."""
+    plain = resolved(cfg)
+    for key in [*NEUTRAL_KEYS, "seed", "fold", "tag"]:
+        *path, last = key.split(".")
+        node = plain
+        for part in path:
+            node = node.get(part, {})
+        node.pop(last, None)
+    return plain
+
+
+def resolved(cfg: DictConfig) -> dict[str, Any]:
+    """The config as plain dicts and lists, interpolations resolved."""
+    plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def factory(cfg: Mapping[str, Any] | DictConfig, base: type, key: str) -> "partial[Any]":
+    """``_target_`` with its keywords, as a picklable partial that worker processes can call.
+
+    Raises:
+        MerError: no such class, or one that is no ``base``.
+    """
+    keywords = {str(name): value for name, value in cfg.items() if name not in ("_target_", "_partial_")}
+    target = str(cfg["_target_"])
+    try:
+        found = get_class(target)
+    except Exception as error:
+        raise MerError(f"{key}._target_={target}: no such class ({str(error).splitlines()[0]})") from error
+    if not issubclass(found, base):
+        raise MerError(f"{key}._target_={target}: not a {base.__module__}.{base.__name__}")
+    return partial(found, **keywords)
+
+
+def provenance() -> dict[str, Any]:
+    """Versions and commit of the code that runs, for the record."""
+    home = Path(__file__).parents[1]
+    commit, dirty = _git(home, "rev-parse", "HEAD"), _git(home, "status", "--porcelain", "--untracked-files=no")
+    return {
+        "mer": version("mer-lab"),
+        "commit": commit or "unknown",
+        "dirty": bool(dirty),
+        "versions": {name: version(name) for name in _PACKAGES},
+    }
+
+
+def explain(error: BaseException) -> MerError:
+    """An error of Hydra or OmegaConf as one line that says which key and what to do."""
+    if isinstance(error, OverrideParseException):
+        return MerError(
+            f"cannot read the override {error.override!r}: quote a value with special characters twice, "
+            "as in 'data.root=\"/data/CAS(ME)^2\"'"
+        )
+    text = " ".join(str(error).split())
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        top = group.split("/")[0] or "conf"
+        wanted = f"{group}/{name}".removeprefix(f"{top}/")
+        return MerError(f"{top}={wanted}: no such config; there are {', '.join(names(top))}")
+    if "is not in struct" in text or "Could not override" in text:
+        where = text.split("Key '")[-1].split("'")[0] if "Key '" in text else text
+        full = text.split("full_key: ")[-1].split(" ")[0] if "full_key: " in text else where
+        return MerError(f"unknown config key {full!r}; `mer train --cfg job` prints the keys that there are")
+    return MerError(f"config: {text}")
+
+
+def is_config_error(error: BaseException) -> bool:
+    """Whether :func:`explain` can say more than a traceback."""
+    return isinstance(error, HydraException | OmegaConfBaseException)
+
+
+def _is_known(override: str) -> bool:
+    key = override.lstrip("+~").split("=")[0].split("@")[0]
+    return key in PATH_KEYS | NEUTRAL_KEYS or key.split(".")[0] in ("logger", "hydra")
+
+
+def _git(folder: Path, *command: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *command], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,150 @@
+"""Frames on disk: which files a clip's folder holds, and their pixels."""
+
+import os
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mer.encodings.apex_flow import import_opencv
+from mer.errors import MerError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+
+
+def list_frames(folder: Path) -> dict[int, Path]:
+    """The image files of a folder by frame number, in the order of the numbers (img9 before img10).
+
+    The number is the last integer in the name without its suffix: ``reg_img46.jpg`` is 46 and
+    ``006_1_05588.jpg`` is 5588. Hidden files, other files and subfolders are passed over.
+
+    Raises:
+        MerError: the folder is missing or has no image; an image has no number; two have the same.
+    """
+    if not folder.is_dir():
+        raise MerError(f"{folder}: no such folder of frames; check data.root and the database's layout")
+    with os.scandir(folder) as entries:
+        names = sorted(
+            entry.name
+            for entry in entries
+            if entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith(".") and entry.is_file()
+        )
+    if not names:
+        raise MerError(
+            f"{folder}: no frame in this folder; it should hold files that end in {' '.join(SUFFIXES)}"
+        )
+    frames: dict[int, Path] = {}
+    for name in names:
+        path = folder / name
+        number = frame_number(path)
+        if number in frames:
+            raise MerError(
+                f"{folder}: {frames[number].name} and {name} are both frame {number}; "
+                "move one out of the folder"
+            )
+        frames[number] = path
+    return dict(sorted(frames.items()))
+
+
+def frame_number(path: Path) -> int:
+    """The last integer in a file's name without its suffix; MerError where there is none."""
+    integers = re.findall("[0-9]+", path.stem)
+    if not integers:
+        raise MerError(f"{path}: no frame number in this name; rename the file or move it out of the folder")
+    return int(integers[-1])
+
+
+def read_clip(folder: Path, numbers: Sequence[int], *, grey: bool, threads: int = 1) -> Tensor:
+    """The frames with these numbers, in this order; a number may come twice.
+
+    Args:
+        folder: see ``list_frames``.
+        numbers: frame numbers as in the clip table.
+        grey: one channel in place of three.
+        threads: files that are decoded at the same time. The result does not depend on it.
+
+    Returns:
+        (T, C, H, W) uint8, 0..255; C is 1, or 3 in the order R, G, B.
+
+    Raises:
+        MerError: a number has no file, a file cannot be read, or two frames differ in size.
+    """
+    frames = list_frames(folder)
+    if not numbers:
+        raise MerError(f"{folder}: no frame asked for; check the clip's onset, apex and offset")
+    missing = [number for number in numbers if number not in frames]
+    if missing:
+        raise MerError(
+            f"{folder}: no frame {missing[0]} ({len(missing)} of {len(numbers)} missing); the folder has "
+            f"{len(frames)} frames, {min(frames)} to {max(frames)}: check the clip's onset, apex and offset"
+        )
+    paths = [frames[number] for number in numbers]
+    with ThreadPoolExecutor(threads) as pool:
+        images = list(pool.map(partial(read_frame, grey=grey), paths))
+    for path, image in zip(paths, images, strict=True):
+        if image.shape != images[0].shape:
+            raise MerError(
+                f"{folder}: frames differ in size: {paths[0].name} is {size_of(images[0])} and "
+                f"{path.name} is {size_of(image)}; replace the file that is wrong"
+            )
+    return torch.from_numpy(np.stack(images))
+
+
+def read_frame(path: Path, *, grey: bool) -> NDArray[np.uint8]:
+    """Pixels of one image file.
+
+    Args:
+        path: a JPEG, PNG or BMP file, told by its content; 16 bits a channel are scaled to 8.
+        grey: luma in place of colour.
+
+    Returns:
+        (1, H, W) grey, or (3, H, W) in the order R, G, B; uint8, 0..255.
+
+    Raises:
+        MerError: the file is missing, is no image, or is cut short.
+    """
+    cv2 = import_opencv()
+    try:
+        # Read here, not by OpenCV, which cannot open every name that is not ASCII.
+        content = path.read_bytes()
+    except OSError as error:
+        raise MerError(
+            f"{path}: cannot be read ({error.strerror}); check the path and its permissions"
+        ) from error
+    # Some versions of OpenCV decode the half of a cut file and leave the rest grey.
+    if is_cut_short(content):
+        raise MerError(f"{path}: this image is cut short ({len(content)} bytes); copy or extract it again")
+    flags = (cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR) | cv2.IMREAD_ANYDEPTH
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
+    if pixels is None:
+        raise MerError(f"{path}: not an image that OpenCV can read; copy or extract it again")
+    image = pixels[None] if grey else pixels[:, :, ::-1].transpose(2, 0, 1)
+    return np.ascontiguousarray(to_8_bit(image))
+
+
+def is_cut_short(content: bytes) -> bool:
+    """Whether a PNG lacks its last chunk or a JPEG its end marker. Bytes after the end are allowed."""
+    if content.startswith(b"\x89PNG"):
+        return b"IEND\xaeB`\x82" not in content
+    if content.startswith(b"\xff\xd8"):
+        # The marker counts only after the last start of a scan: an embedded thumbnail ends earlier.
+        return content.rfind(b"\xff\xd9") <= content.rfind(b"\xff\xda")
+    return False
+
+
+def to_8_bit(image: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """16-bit values divided by 257 (65535 becomes 255) and rounded; 8-bit ones as they are."""
+    if image.dtype == np.uint16:
+        return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return image.astype(np.uint8, copy=False)
+
+
+def size_of(image: NDArray[np.uint8]) -> str:
+    """Width x height of an image (C, H, W), as image viewers show it."""
+    return f"{image.shape[2]}x{image.shape[1]}"

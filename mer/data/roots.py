@@ -1,0 +1,53 @@
+"""Where a database lies on this machine: ``data.root``, ``MER_ROOT_<DATABASE>`` or conf/roots.yaml."""
+
+import os
+from pathlib import Path
+
+import yaml
+
+from mer.errors import MerError
+
+ROOTS_FILE = Path("conf/roots.yaml")
+
+
+def find_root(database: str, root: str | Path | None = None) -> Path:
+    """The folder of a database: ``root`` if given, else the environment, else conf/roots.yaml.
+
+    ``~`` is expanded.
+
+    Raises:
+        MerError: nothing names the folder, or it does not exist.
+    """
+    variable = f"MER_ROOT_{database.upper()}"
+    named_by, value = "data.root", root
+    if value is None:
+        named_by, value = variable, os.environ.get(variable)
+    if value is None:
+        named_by, value = f"{ROOTS_FILE}, key {database}", _from_file(database)
+    if value is None:
+        raise MerError(
+            f"{database}: its folder is not known; pass data.root=/path/to/{database}, "
+            f"or set {variable}, or write '{database}: /path' into {ROOTS_FILE}"
+        )
+    path = Path(value).expanduser()
+    if not path.is_dir():
+        raise MerError(f"{path}: no such folder ({named_by}); it should be the folder of {database}")
+    return path
+
+
+def cache_dir() -> Path:
+    """``MER_CACHE``, else ``~/.cache/mer``: encoded sets and the synthetic database, safe to delete."""
+    return Path(os.environ.get("MER_CACHE", "~/.cache/mer")).expanduser()
+
+
+def _from_file(database: str) -> str | None:
+    if not ROOTS_FILE.is_file():
+        return None
+    try:
+        roots = yaml.safe_load(ROOTS_FILE.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise MerError(f"{ROOTS_FILE}: not YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(roots, dict):
+        raise MerError(f"{ROOTS_FILE}: expected lines such as '{database}: /path/to/{database}'")
+    value = roots.get(database)
+    return None if value is None else str(value)

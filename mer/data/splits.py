@@ -1,0 +1,135 @@
+"""(clip table, protocol, fold) -> train, validation and test rows. Pure functions, no torch."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from mer.errors import MerError
+
+HOLDOUT_FOLD = "holdout/all"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Positions in the clip table. ``fold`` is ``<database>/<subject>`` under leave-one-subject-out."""
+
+    fold: str
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+
+
+def loso(clips: pd.DataFrame, *, validation: float = 0.0, seed: int = 0) -> list[Split]:
+    """Leave one subject out: a fold each (database, subject), in the table's order.
+
+    Args:
+        clips: a validated, mapped clip table.
+        validation: share of the training subjects (not clips) kept for validation, 0..1.
+        seed: draws the validation subjects; each fold draws its own.
+    """
+    subject = _subjects(clips)
+    return [
+        _split(fold, subject, [fold], validation, f"{seed}/{fold}") for fold in dict.fromkeys(subject)
+    ]
+
+
+def holdout(clips: pd.DataFrame, *, test: float = 0.3, validation: float = 0.0, seed: int = 0) -> list[Split]:
+    """One fold: a share ``test`` of the subjects, drawn by ``seed``, is tested once.
+
+    Raises:
+        MerError: fewer than two subjects, or a share that leaves no subject on one side.
+    """
+    subject = _subjects(clips)
+    subjects = list(dict.fromkeys(subject))
+    drawn = _draw(subjects, test, f"{seed}/test")
+    if not drawn or len(drawn) == len(subjects):
+        raise MerError(
+            f"protocol.test={test} of {len(subjects)} subjects leaves none to train or none to test; choose another share"
+        )
+    return [_split(HOLDOUT_FOLD, subject, drawn, validation, f"{seed}/validation")]
+
+
+def select(splits: Sequence[Split], fold: str) -> list[Split]:
+    """The splits that ``fold`` names: ``all``, ``<database>/<subject>``, or ``#n`` (position, from 0).
+
+    Raises:
+        MerError: no such fold, with those that exist.
+    """
+    if fold == "all":
+        return list(splits)
+    if fold.startswith("#") and fold[1:].isdigit():
+        if int(fold[1:]) < len(splits):
+            return [splits[int(fold[1:])]]
+        raise MerError(f"fold={fold}: there are {len(splits)} folds, #0 to #{len(splits) - 1}")
+    named = [split for split in splits if split.fold == fold]
+    if not named:
+        raise MerError(f"fold={fold}: no such fold; there are {', '.join(split.fold for split in splits)}")
+    return named
+
+
+def check(clips: pd.DataFrame, splits: Sequence[Split]) -> None:
+    """The leak guards: subjects disjoint inside each fold, and no clip tested in two folds.
+
+    Raises:
+        MerError: naming the fold and the subject or clip that leaks.
+    """
+    subject = _subjects(clips)
+    tested: dict[int, str] = {}
+    for split in splits:
+        parts = {
+            "train": {subject[row] for row in split.train},
+            "validation": {subject[row] for row in split.validation},
+            "test": {subject[row] for row in split.test},
+        }
+        for one, other in (("train", "test"), ("train", "validation"), ("validation", "test")):
+            if both := sorted(parts[one] & parts[other]):
+                raise MerError(f"leak in fold {split.fold}: subject {both[0]} is in {one} and in {other}")
+        if not split.train or not split.test:
+            empty = "train" if not split.train else "test"
+            raise MerError(f"fold {split.fold} has no clip to {empty}; this protocol needs at least two subjects")
+        for row in split.test:
+            if row in tested:
+                clip = clips.iloc[row]
+                raise MerError(
+                    f"leak: clip {clip['database']}/{clip['subject']}/{clip['clip']} is tested in "
+                    f"fold {tested[row]} and in fold {split.fold}"
+                )
+            tested[row] = split.fold
+
+
+def check_complete(clips: pd.DataFrame, splits: Sequence[Split]) -> None:
+    """Under LOSO each clip is tested exactly once: together with :func:`check`, none is left out.
+
+    Raises:
+        MerError: naming the first clip that no fold tests.
+    """
+    if missing := sorted(set(range(len(clips))) - {row for split in splits for row in split.test}):
+        clip = clips.iloc[missing[0]]
+        raise MerError(f"clip {clip['database']}/{clip['subject']}/{clip['clip']} is tested in no fold ({len(missing)} such)")
+
+
+def _subjects(clips: pd.DataFrame) -> list[str]:
+    return (clips["database"] + "/" + clips["subject"]).tolist()
+
+
+def _draw(subjects: Sequence[str], share: float, key: str) -> list[str]:
+    if not 0 <= share < 1:
+        raise MerError(f"a share of subjects is at least 0 and below 1, not {share}")
+    # A generator from text: the draw depends on nothing but its own key.
+    generator = np.random.default_rng(list(hashlib.sha256(key.encode()).digest()))
+    return [subjects[k] for k in generator.permutation(len(subjects))[: round(share * len(subjects))]]
+
+
+def _split(fold: str, subject: Sequence[str], tested: Sequence[str], validation: float, key: str) -> Split:
+    rest = [name for name in dict.fromkeys(subject) if name not in set(tested)]
+    held = set(_draw(rest, validation, key))
+    rows = range(len(subject))
+    return Split(
+        fold,
+        train=tuple(row for row in rows if subject[row] not in held and subject[row] not in set(tested)),
+        validation=tuple(row for row in rows if subject[row] in held),
+        test=tuple(row for row in rows if subject[row] in set(tested)),
+    )

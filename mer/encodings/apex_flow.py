@@ -1,0 +1,249 @@
+"""Apex flow: TV-L1 flow from onset to apex, with optical strain (LAENet eq 6; STSTNet, OFF-ApexNet)."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from kornia.color import rgb_to_grayscale
+from kornia.geometry.transform import resize
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mer.encodings.dynamic_image import min_max
+from mer.errors import MerError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TVL1:
+    """Parameters of OpenCV's ``DualTVL1OpticalFlow``, with its defaults (Zach et al. 2007).
+
+    The published flow images were made with IPOL's tvl1flow instead: ``scale_step=.5, scales=100, median=1``.
+
+    Args:
+        tau: time step of the numerical scheme.
+        lambda_: weight of the data term: the smaller, the smoother the flow.
+        theta: tightness of the coupling between the data term and the smoothness term.
+        scales: most levels of the pyramid; it ends by itself where a side falls below 16 pixels.
+        warps: warpings a level.
+        epsilon: change, in pixels, below which the iterations stop.
+        inner_iterations: most iterations between two median filterings.
+        outer_iterations: most median filterings a warping.
+        scale_step: size of a level relative to the finer one, between 0 and 1.
+        median: side of the median filter, 3 or 5; 1 is none.
+    """
+
+    tau: float = 0.25
+    lambda_: float = 0.15
+    theta: float = 0.3
+    scales: int = 5
+    warps: int = 5
+    epsilon: float = 0.01
+    inner_iterations: int = 30
+    outer_iterations: int = 10
+    scale_step: float = 0.8
+    median: int = 5
+
+    def __post_init__(self) -> None:
+        """Raise MerError for values on which OpenCV stops without naming the parameter."""
+        for name, value in vars(self).items():
+            if value <= 0:
+                raise MerError(f"encoding.{name}={value}: give a positive number")
+        if self.scale_step >= 1:
+            raise MerError(f"encoding.scale_step={self.scale_step}: give a number between 0 and 1")
+        if self.median not in (1, 3, 5):
+            raise MerError(f"encoding.median={self.median}: choose 3 or 5, or 1 for no median filter")
+
+
+class ApexFlow(nn.Module):
+    """The image (u, v, strain) of the motion from the onset frame to the apex frame.
+
+    Args:
+        size: side of the square output (28 in LAENet, STSTNet and OFF-ApexNet).
+        tau, lambda_, theta, scales, warps, epsilon, inner_iterations, outer_iterations, scale_step,
+            median: see ``TVL1``.
+
+    Shape:
+        clips (B, 2, C, H, W) with C 1 or 3 (R, G, B), lengths (B,) all 2 -> images (B, 3, size, size).
+    """
+
+    reads: ClassVar[Literal["clip", "onset_apex"]] = "onset_apex"
+
+    def __init__(
+        self,
+        *,
+        size: int = 28,
+        tau: float = TVL1.tau,
+        lambda_: float = TVL1.lambda_,
+        theta: float = TVL1.theta,
+        scales: int = TVL1.scales,
+        warps: int = TVL1.warps,
+        epsilon: float = TVL1.epsilon,
+        inner_iterations: int = TVL1.inner_iterations,
+        outer_iterations: int = TVL1.outer_iterations,
+        scale_step: float = TVL1.scale_step,
+        median: int = TVL1.median,
+    ) -> None:
+        super().__init__()
+        if size < 1:
+            raise MerError(f"encoding.size={size}: give a positive side in pixels")
+        self.size = size
+        self.params = TVL1(
+            tau=tau,
+            lambda_=lambda_,
+            theta=theta,
+            scales=scales,
+            warps=warps,
+            epsilon=epsilon,
+            inner_iterations=inner_iterations,
+            outer_iterations=outer_iterations,
+            scale_step=scale_step,
+            median=median,
+        )
+
+    def forward(self, clips: Tensor, lengths: Tensor) -> Tensor:
+        """Images (B, 3, size, size) float32, 0..255, of clips (B, 2, C, H, W): onset and apex frame.
+
+        Raises:
+            MerError: a clip that does not have exactly two frames, or C is neither 1 nor 3.
+        """
+        if clips.ndim != 5 or clips.shape[1] != 2 or lengths.shape != clips.shape[:1] or (lengths != 2).any():
+            raise MerError(
+                f"apex flow takes two frames a clip, onset and apex, not clips of shape {tuple(clips.shape)} "
+                f"with lengths {sorted(set(lengths.flatten().tolist()))}: load the frames that "
+                "ApexFlow.reads names"
+            )
+        return apex_flow(clips[:, 0], clips[:, 1], size=self.size, params=self.params)
+
+
+def apex_flow(onset: Tensor, apex: Tensor, *, size: int = 28, params: TVL1 | None = None) -> Tensor:
+    """The image (u, v, strain), each channel min-max scaled on its own to 0..255, then resized.
+
+    Args:
+        onset: (B, C, H, W), uint8 or float, 0..255, C 1 (grey) or 3 (R, G, B, turned grey).
+        apex: the same shape.
+        size: side of the square output: bilinear, smoothed first where it shrinks.
+        params: of TV-L1; None is OpenCV's defaults.
+
+    Returns:
+        (B, 3, size, size) float32, 0..255, on the device of ``onset``; a constant channel is 0.
+    """
+    flow = tvl1_flow(grey(onset), grey(apex), params=params)
+    image = torch.cat([flow, optical_strain(flow)], dim=1)
+    scaled = min_max(image.flatten(0, 1)[:, None]).view_as(image)
+    resized: Tensor = resize(scaled, (size, size), antialias=True)
+    # The weights of the smoothing sum to 1 only up to rounding.
+    return resized.clamp(0, 255)
+
+
+def tvl1_flow(first: Tensor, second: Tensor, *, params: TVL1 | None = None) -> Tensor:
+    """TV-L1 optical flow: ``second(x + u, y + v) = first(x, y)``. It runs on the CPU.
+
+    As many pairs are solved at a time as ``torch.set_num_threads`` allows; the bytes do not depend on it.
+
+    Args:
+        first: (B, 1, H, W), uint8 or float, 0..255.
+        second: the same shape.
+        params: None is OpenCV's defaults.
+
+    Returns:
+        (B, 2, H, W) float32, pixels: channel 0 is u (right is positive), channel 1 is v (down is positive),
+        on the device of ``first``. The same input gives the same bytes.
+
+    Raises:
+        MerError: shapes differ or are not (B, 1, H, W); OpenCV or its contrib modules are missing.
+    """
+    if first.ndim != 4 or first.shape[1] != 1 or first.shape != second.shape:
+        raise MerError(
+            f"TV-L1 takes two batches of grey images (batch, 1, height, width), "
+            f"not {tuple(first.shape)} and {tuple(second.shape)}"
+        )
+    solve = partial(flow_of_pair, params=params or TVL1())
+    # OpenCV frees the interpreter lock: on two cores it halves the time, more than OpenCV's own threads do.
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        flows = list(pool.map(solve, opencv_images(first), opencv_images(second)))
+    if not flows:
+        return torch.zeros(0, 2, *first.shape[-2:], device=first.device)
+    return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).contiguous().to(first.device)
+
+
+def optical_strain(flow: Tensor) -> Tensor:
+    """Magnitude of strain: sqrt(u_x^2 + v_y^2 + (u_y + v_x)^2 / 2), LAENet eq 6 with the usual squares.
+
+    Central differences inside, one-sided ones on the border, so that it is exact on affine fields everywhere.
+
+    Args:
+        flow: (B, 2, H, W) float, (u, v) in pixels, H and W at least 2.
+
+    Returns:
+        (B, 1, H, W), pixels a pixel, at least 0.
+    """
+    along_y, along_x = torch.gradient(flow, dim=(2, 3))
+    u_x, v_x = along_x[:, :1], along_x[:, 1:]
+    u_y, v_y = along_y[:, :1], along_y[:, 1:]
+    strain: Tensor = (u_x.square() + v_y.square() + (u_y + v_x).square() / 2).sqrt()
+    return strain
+
+
+def grey(images: Tensor) -> Tensor:
+    """Images (B, 1 or 3, H, W) as (B, 1, H, W), 0..255: grey ones as they are, R, G, B as float32 luma."""
+    channels = images.shape[1]
+    if channels not in (1, 3):
+        raise MerError(f"apex flow takes grey or R, G, B frames, not {channels} channels")
+    if channels == 1:
+        return images
+    luma: Tensor = rgb_to_grayscale(images.float())
+    return luma
+
+
+def flow_of_pair(
+    first: NDArray[np.generic], second: NDArray[np.generic], params: TVL1
+) -> NDArray[np.float32]:
+    """Flow (H, W, 2) of one pair of images as ``opencv_images`` gives them."""
+    cv2 = import_opencv()
+    if not hasattr(cv2, "optflow"):
+        raise MerError(
+            "this OpenCV has no TV-L1: pip uninstall opencv-python, then pip install opencv-contrib-python"
+        )
+    # One solver a pair: it keeps its pyramids inside.
+    solver = cv2.optflow.DualTVL1OpticalFlow.create()
+    solver.setTau(params.tau)
+    solver.setLambda(params.lambda_)
+    solver.setTheta(params.theta)
+    solver.setScalesNumber(params.scales)
+    solver.setWarpingsNumber(params.warps)
+    solver.setEpsilon(params.epsilon)
+    solver.setInnerIterations(params.inner_iterations)
+    solver.setOuterIterations(params.outer_iterations)
+    solver.setScaleStep(params.scale_step)
+    solver.setMedianFiltering(params.median)
+    flow: NDArray[np.float32] = solver.calc(first, second, None)
+    return flow
+
+
+def opencv_images(images: Tensor) -> NDArray[np.generic]:
+    """Images (B, 1, H, W) as an array (B, H, W) in the ranges that OpenCV's TV-L1 expects.
+
+    It takes uint8 as it is and multiplies float32 by 255, so floats go in as 0..1.
+    """
+    plane = images[:, 0].detach().cpu().contiguous()
+    array: NDArray[np.generic] = (plane if plane.dtype == torch.uint8 else plane.float() / 255).numpy()
+    return array
+
+
+def import_opencv() -> ModuleType:
+    """``cv2``, imported when first needed, so that only what uses it needs its system libraries.
+
+    Raises:
+        MerError: the system lacks libGL, which the contrib wheels link to.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        if "libGL" in str(error):
+            raise MerError("OpenCV needs the system library libGL: apt-get install libgl1") from error
+        raise
+    return cv2

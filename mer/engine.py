@@ -1,0 +1,238 @@
+"""Trains the folds of a run on the CPU: each with one thread, side by side in worker processes.
+
+One thread a fold, also for a fold alone: two threads sum in another order and give other bytes. A fold
+depends on (recipe, split, encoded set) only, so neither the number of workers nor the order matters.
+"""
+
+import ctypes
+import logging
+import multiprocessing
+import os
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from mer import runs
+from mer.data.encoded import EncodedSet, open_set
+from mer.data.module import FoldData, Order
+from mer.data.splits import Split
+from mer.errors import MerError
+from mer.tasks.epoch_log import EpochLog
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything but the data that decides a fold's weights."""
+
+    network: Callable[..., nn.Module]
+    task: Callable[..., pl.LightningModule]
+    optimizer: Callable[..., Optimizer]
+    scheduler: Callable[..., LRScheduler] | None
+    epochs: int
+    batch_size: int
+    order: Order
+    class_weights: Literal["none", "balanced"]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """The folds of one run: where they go, what they read, how they are trained."""
+
+    run: Path
+    clips: pd.DataFrame
+    classes: list[str]
+    encoded: Path
+    recipe: Recipe
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one fold ended; ``error`` is empty where it is done."""
+
+    fold: str
+    seconds: float
+    error: str = ""
+
+
+def train_folds(job: Job, splits: Sequence[Split], workers: int) -> Iterator[Outcome]:
+    """Train folds and yield each as it ends; a fold that fails does not stop the others.
+
+    Raises:
+        MerError: a worker process was killed; what is finished stays.
+    """
+    if min(workers, len(splits)) <= 1:
+        use_one_thread()
+        encoded = _open(job)
+        yield from (train_fold(job, split, encoded) for split in splits)
+        return
+    # spawn: a forked child would inherit torch's thread pools and locks in an undefined state.
+    pool = ProcessPoolExecutor(
+        min(workers, len(splits)), multiprocessing.get_context("spawn"), _start_worker, (job,)
+    )
+    try:
+        for future in as_completed([pool.submit(_train_in_worker, split) for split in splits]):
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise MerError(
+            "a worker process was killed, perhaps for want of memory; finished folds are kept: "
+            "run the same command again, with workers=1 if it happens again"
+        ) from error
+    except BaseException:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def train_fold(job: Job, split: Split, encoded: EncodedSet) -> Outcome:
+    """Train one fold and write its folder. Bad input and bugs alike end in its failed.txt."""
+    start = time.perf_counter()
+    try:
+        with runs.claim(job.run, split.fold) as folder:
+            if (folder / "run.yaml").exists():
+                return Outcome(split.fold, 0.0)
+            try:
+                predictions, metrics = fit(job, split, encoded)
+                seconds = time.perf_counter() - start
+                record = job.record | {
+                    "fold": split.fold,
+                    "train_clips": len(split.train),
+                    "validation_clips": len(split.validation),
+                    "test_clips": len(split.test),
+                    "seconds": round(seconds, 3),
+                }
+                runs.finish(folder, predictions, metrics, record)
+            except Exception as error:
+                text = str(error) if isinstance(error, MerError) else traceback.format_exc()
+                runs.fail(folder, text)
+                return Outcome(split.fold, time.perf_counter() - start, text.strip().splitlines()[-1])
+    except MerError as error:
+        return Outcome(split.fold, 0.0, str(error))
+    return Outcome(split.fold, seconds)
+
+
+def fit(job: Job, split: Split, encoded: EncodedSet) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Train and test one fold with Lightning; gives its predictions and its metrics an epoch."""
+    recipe = job.recipe
+    data = FoldData(
+        clips=job.clips,
+        classes=job.classes,
+        split=split,
+        encoded=encoded,
+        batch_size=recipe.batch_size,
+        order=recipe.order,
+        seed=recipe.seed,
+    )
+    pl.seed_everything(data.seed, verbose=False)
+    task = recipe.task(
+        recipe.network(in_channels=data.in_channels, num_classes=data.num_classes),
+        optimizer=recipe.optimizer,
+        scheduler=recipe.scheduler,
+        class_weights=data.class_weights() if recipe.class_weights == "balanced" else None,
+    )
+    log = EpochLog()
+    with quiet_lightning():
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            devices=1,
+            max_epochs=recipe.epochs,
+            logger=log,
+            log_every_n_steps=1,
+            # Each of these doubles the time of runs this small.
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+        trainer.fit(task, datamodule=data)
+        batches = trainer.predict(task, datamodule=data) or []
+    rows = torch.cat([batch[0] for batch in batches]).numpy()  # type: ignore[arg-type]
+    probabilities = torch.cat([batch[1] for batch in batches]).numpy()  # type: ignore[arg-type]
+    predictions = job.clips.loc[rows, runs.KEY].reset_index(drop=True)
+    predictions["fold"] = split.fold
+    predictions["seed"] = recipe.seed
+    predictions["epoch"] = recipe.epochs
+    predictions["label"] = job.clips.loc[rows, "label"].to_numpy()
+    for k, name in enumerate(job.classes):
+        predictions[f"p_{name}"] = probabilities[:, k]
+    return predictions, log.table()
+
+
+def use_one_thread() -> None:
+    """Let torch compute with one thread and keep the memory that it frees.
+
+    glibc hands every buffer over 32 MiB, and the top of its heap, back to the kernel, and each training
+    step then faults the same pages in again: half of the time of a small network's step.
+    """
+    torch.set_num_threads(1)
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return  # not glibc
+    trim_threshold, mmap_threshold = -1, -3  # malloc.h
+    mallopt(mmap_threshold, 1 << 30)
+    mallopt(trim_threshold, (1 << 31) - 1)
+
+
+class quiet_lightning(warnings.catch_warnings):  # noqa: N801 - used as a function
+    """Silence what Lightning says of every tiny fit; each filter carries its reason."""
+
+    def __enter__(self) -> None:  # type: ignore[override]
+        super().__enter__()
+        for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        # Lightning 2.6.6 uses torch's LeafSpec, which torch 2.14 deprecates.
+        warnings.filterwarnings("ignore", message=r".*LeafSpec.*", category=FutureWarning)
+        # A protocol without validation rows gives Lightning an empty list of loaders.
+        warnings.filterwarnings("ignore", message=r"Total length of `list` across ranks is zero.*")
+        # The images are in memory: loader workers would only copy them.
+        warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
+
+
+_worker: tuple[Job, EncodedSet] | None = None
+
+
+def _start_worker(job: Job) -> None:
+    global _worker
+    use_one_thread()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _worker = job, _open(job)
+
+
+def _train_in_worker(split: Split) -> Outcome:
+    assert _worker is not None
+    job, encoded = _worker
+    return train_fold(job, split, encoded)
+
+
+def _open(job: Job) -> EncodedSet:
+    encoded = open_set(job.encoded, verify=False)
+    if encoded is None:
+        raise MerError(f"{job.encoded}: the encoded set vanished; run again")
+    return encoded
+
+
+def _end_with_parent() -> None:
+    """A parent killed by -9 cannot stop its workers: each watches for it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,114 @@
+"""STSTNet: the shallow triple-stream network of Liong et al. 2019 (FG, MEGC 2019)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from mer.errors import MerError
+
+Padding = Literal["same", "release"]
+
+
+class STSTNet(nn.Module):
+    """Three parallel streams of one 3x3 convolution each on a 28x28 flow image.
+
+    conv 3x3/1 -> ReLU -> batch norm -> max pool 3x3/3 -> dropout -> concat -> average pool 2x2/2
+    -> linear. 1,683 parameters at three channels and three classes (the paper prints 1,670).
+
+    Streams that differ only in their number of filters are one convolution with the filters side by
+    side: the same function and gradients, in one pass over the image. Filters are ordered by stream.
+
+    Args:
+        in_channels: channels of the image; 3 for (u, v, strain).
+        num_classes: classes of the label map.
+        widths: filters of each stream.
+        padding: ``same`` is the paper's (convolution 28 -> 28, pooling 28 -> 10 with padding 1);
+            ``release`` is the authors' PyTorch code (convolution padded by 2: 28 -> 30, pooled to 10).
+        dropout: probability of zeroing an activation after the max pool.
+
+    Shape:
+        images (B, in_channels, 28, 28), any scale (the papers use 0..255) -> logits (B, num_classes).
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        num_classes: int,
+        widths: Sequence[int] = (3, 5, 8),
+        padding: Padding = "same",
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if padding not in ("same", "release"):
+            raise MerError(f"network.padding={padding!r}: choose same (the paper) or release (the authors' code)")
+        filters = sum(widths)
+        release = padding == "release"
+        self.conv = nn.Conv2d(in_channels, filters, 3, padding=2 if release else 1)
+        self.norm = nn.BatchNorm2d(filters)
+        self.max_pool = nn.MaxPool2d(3, stride=3, padding=0 if release else 1)
+        self.dropout = nn.Dropout(dropout)
+        self.average_pool = nn.AvgPool2d(2, stride=2)
+        self.fc = nn.Linear(filters * 5 * 5, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, num_classes) of images (B, in_channels, 28, 28)."""
+        if images.shape[-2:] != (28, 28):
+            raise MerError(
+                f"{type(self).__name__} takes images of 28x28, not {images.shape[-2]}x{images.shape[-1]}: "
+                "set encoding.size=28"
+            )
+        streams = self.max_pool(self.norm(torch.relu_(self.conv(images))))
+        pooled = self.average_pool(self.dropout(streams))
+        logits: Tensor = self.fc(pooled.flatten(1))
+        return logits
+
+
+def load_released(path: str | Path) -> STSTNet:
+    """The network of an authors' weight file (``.pth``, one a subject; keys conv1..3, bn1..3, fc).
+
+    It gives the authors' outputs in eval mode for inputs in the release's convention: values 0..255,
+    channels B, G, R (strain, v, u), which is the reverse of this project's (u, v, strain).
+
+    Raises:
+        MerError: the file is missing, is no plain state dict, or holds other keys or shapes.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MerError(f"{path}: no such weight file; the release has one <subject>.pth for each subject")
+    try:
+        released = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise MerError(f"{path}: not a state dict that can be read without running code ({error})") from error
+    streams = ("1", "2", "3")
+    expected = {f"conv{k}.{part}" for k in streams for part in ("weight", "bias")}
+    expected |= {f"bn{k}.{part}" for k in streams for part in ("weight", "bias", "running_mean", "running_var")}
+    expected |= {"fc.weight", "fc.bias"}
+    if not isinstance(released, dict) or (missing := expected - set(released)):
+        found = ", ".join(sorted(map(str, released)))[:200] if isinstance(released, dict) else type(released).__name__
+        raise MerError(f"{path}: not an STSTNet release, which has {sorted(missing) if isinstance(released, dict) else 'a dict'}; found {found}")
+    state = {
+        f"{ours}.{part}": torch.cat([released[f"{theirs}{k}.{part}"] for k in streams])
+        for ours, theirs, parts in (
+            ("conv", "conv", ("weight", "bias")),
+            ("norm", "bn", ("weight", "bias", "running_mean", "running_var")),
+        )
+        for part in parts
+    }
+    state |= {"fc.weight": released["fc.weight"], "fc.bias": released["fc.bias"]}
+    network = STSTNet(
+        in_channels=state["conv.weight"].shape[1],
+        num_classes=state["fc.bias"].shape[0],
+        widths=[released[f"conv{k}.bias"].shape[0] for k in streams],
+        padding="release",
+    )
+    # The release predates the counter of batches, which eval mode does not use.
+    state["norm.num_batches_tracked"] = torch.zeros((), dtype=torch.long)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise MerError(f"{path}: shapes of another network ({error})") from error
+    return network

@@ -1,0 +1,192 @@
+"""``mer train``: one run = data x encoding x network x protocol x fold(s) x seed, composed by Hydra."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import hydra
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from mer import config, report, runs
+from mer.data import clips as clip_table
+from mer.data import splits as protocols
+from mer.data.controls import apply_control
+from mer.data.encoded import EncodedSet, encode
+from mer.data.roots import find_root
+from mer.engine import Job, Recipe, train_folds
+from mer.errors import MerError
+from mer.sweep import expand
+
+_problems: list[str] = []  # of the jobs of this process: a sweep goes on after one has failed
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The data of a run, before any fold is trained."""
+
+    clips: pd.DataFrame
+    classes: list[str]
+    splits: list[protocols.Split]
+    encoded: EncodedSet
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run Hydra on the command line; ``fold=each`` is expanded first.
+
+    Raises:
+        MerError: bad input, or the list of what failed in a sweep.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    # Without it Hydra prints its own errors and exits; ours are one line each.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    _problems.clear()
+    try:
+        for line in expand(arguments, list_folds):
+            sys.argv = ["mer train", *_with_own_configs(line)]
+            _job()
+    except Exception as error:
+        if config.is_config_error(error):
+            raise config.explain(error) from error
+        raise
+    if _problems:
+        raise MerError("; ".join(_problems))
+
+
+def prepare(cfg: DictConfig) -> Prepared:
+    """Read, check, split and encode: everything that is common to the folds of a run.
+
+    Raises:
+        MerError: whatever is wrong with the data, before any training.
+    """
+    clips, classes = read_table(cfg)
+    splits = make_splits(cfg, clips)
+    encoding = None if cfg.encoding is None else config.factory(cfg.encoding, nn.Module, "encoding")()
+    device = cfg.device if cfg.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    return Prepared(clips, classes, splits, encode(clips, encoding, device=device))
+
+
+def read_table(cfg: DictConfig) -> tuple[pd.DataFrame, list[str]]:
+    """The clip table of a config, labels mapped, under its control; and the classes."""
+    reader = hydra.utils.get_method(cfg.data.reader)
+    root = find_root(cfg.data.name, cfg.data.root) if cfg.data.needs_root else None
+    options = cfg.data.get("options") or {}
+    clips = reader(root, **options) if root is not None else reader(**options)
+    classes = list(cfg.data.classes)
+    mapped = clip_table.map_labels(clips, cfg.data.label_map, classes, root or cfg.data.name)
+    return apply_control(mapped, cfg.data.control), classes
+
+
+def make_splits(cfg: DictConfig, clips: pd.DataFrame) -> list[protocols.Split]:
+    """All splits of the protocol, guarded."""
+    split = hydra.utils.get_method(cfg.protocol.splitter)
+    splits: list[protocols.Split] = split(clips, **(cfg.protocol.get("options") or {}))
+    protocols.check(clips, splits)
+    if split is protocols.loso:
+        protocols.check_complete(clips, splits)
+    return splits
+
+
+def list_folds(overrides: Sequence[str]) -> list[str]:
+    """Names of all folds under these overrides, without encoding anything."""
+    with hydra.initialize_config_dir(str(config.config_dir()), version_base="1.3"):
+        cfg = hydra.compose("train", overrides=_with_own_configs(overrides))
+    clips, _ = read_table(cfg)
+    return [split.fold for split in make_splits(cfg, clips)]
+
+
+@hydra.main(version_base="1.3", config_path=str(config.config_dir()), config_name="train")
+def _job(cfg: DictConfig) -> None:
+    """One Hydra job. In this process its error is kept for the end; elsewhere Hydra carries it back."""
+    try:
+        run(cfg)
+    except MerError as error:
+        settings = HydraConfig.get()
+        local = settings.mode == RunMode.RUN or settings.launcher._target_.endswith("BasicLauncher")
+        if not local:
+            raise
+        if settings.mode == RunMode.RUN:
+            _problems.append(str(error))
+        else:
+            _problems.append(f"[{' '.join(settings.overrides.task)}] {error}")
+
+
+def run(cfg: DictConfig) -> Path:
+    """Train the folds that a config names and are not finished; returns the run folder."""
+    settings = HydraConfig.get()
+    key = config.run_key(cfg, settings.runtime.choices, settings.overrides.task)
+    folder = key.folder(Path(cfg.runs_dir))
+    recipe = make_recipe(cfg)
+    prepared = prepare(cfg)
+    chosen = protocols.select(prepared.splits, str(cfg.fold))
+    plan = runs.Plan(
+        config=config.deciding(cfg),
+        classes=prepared.classes,
+        folds=[split.fold for split in prepared.splits],
+        clips=len({row for split in prepared.splits for row in split.test}),
+        content=prepared.encoded.content,
+    )
+    runs.start(folder, plan)
+    record = {
+        **vars(key),
+        "overrides": list(settings.overrides.task),
+        **config.provenance(),
+        "device": "cpu, one thread a fold",
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "content": prepared.encoded.content,
+        "config": config.resolved(cfg),
+    }
+    job = Job(folder, prepared.clips, prepared.classes, prepared.encoded.folder, recipe, record)
+    pending = [split for split in chosen if runs.state(folder, split.fold) != "done"]
+    workers = (os.cpu_count() or 1) if cfg.workers == "auto" else int(cfg.workers)
+    outcomes = report.show_progress(train_folds(job, pending, workers), folder, len(chosen), len(pending))
+    if failed := [outcome for outcome in outcomes if outcome.error]:
+        lines = "; ".join(f"{outcome.fold}: {outcome.error}" for outcome in failed[:5])
+        raise MerError(f"{len(failed)} of {len(chosen)} folds failed, the reasons are in their failed.txt: {lines}")
+    if all(runs.state(folder, fold) == "done" for fold in plan.folds):
+        report.conclude(folder, prepared.clips, prepared.encoded, cfg.logger)
+    return folder
+
+
+def make_recipe(cfg: DictConfig) -> Recipe:
+    """The recipe of a config, checked before any data is read."""
+    plain = config.resolved(cfg)
+    if cfg.class_weights not in ("none", "balanced"):
+        raise MerError(f"class_weights={cfg.class_weights!r}: choose none or balanced")
+    if cfg.epochs < 1:
+        raise MerError(f"epochs={cfg.epochs}: at least 1")
+    return Recipe(
+        network=config.factory(plain["network"], nn.Module, "network"),
+        task=config.factory(plain["task"], pl.LightningModule, "task"),
+        optimizer=config.factory(plain["optimizer"], Optimizer, "optimizer"),
+        scheduler=plain["scheduler"] and config.factory(plain["scheduler"], LRScheduler, "scheduler"),
+        epochs=cfg.epochs,
+        batch_size=cfg.batch_size,
+        order=cfg.order,
+        class_weights=cfg.class_weights,
+        seed=cfg.seed,
+    )
+
+
+def _with_own_configs(overrides: Sequence[str]) -> list[str]:
+    """Add the user's own conf/ to Hydra's search path, where there is one beside their work."""
+    own = Path.cwd() / "conf"
+    if not own.is_dir() or own.resolve() == config.config_dir().resolve():
+        return list(overrides)
+    return [*overrides, f"hydra.searchpath=['file://{own}']"]
+
+
+if __name__ == "__main__":
+    from mer.cli import run_verb
+
+    run_verb(main, sys.argv[1:])

@@ -1,0 +1,176 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from mer.data.frames import list_frames, read_clip, read_frame
+from mer.errors import MerError
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+def write(path: Path, bgr: Pixels) -> Path:
+    ok, content = cv2.imencode(path.suffix, bgr)
+    assert ok
+    path.write_bytes(content.tobytes())
+    return path
+
+
+def blocks(*, seed: int = 0, height: int = 24, width: int = 32) -> NDArray[np.uint8]:
+    """Flat 8x8 blocks of random colour, B, G, R: a picture that JPEG nearly keeps."""
+    colours = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+    return np.kron(colours, np.ones((8, 8, 1), np.uint8))
+
+
+def test_frames_are_sorted_as_integers_and_other_files_are_passed_over(tmp_path: Path) -> None:
+    for name in ("img10.png", "img9.PNG", "reg_2_img100.bmp", "006_1_00011.jpeg", ".img3.png", "._img4.png"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "notes5.txt").write_bytes(b"")
+    (tmp_path / "img6.png").mkdir()
+    frames = list_frames(tmp_path)
+    assert [(number, path.name) for number, path in frames.items()] == [
+        (9, "img9.PNG"),
+        (10, "img10.png"),
+        (11, "006_1_00011.jpeg"),
+        (100, "reg_2_img100.bmp"),
+    ]
+
+
+def test_a_folder_without_frames_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(MerError, match=r"nowhere: no such folder of frames; check data\.root"):
+        list_frames(tmp_path / "nowhere")
+    (tmp_path / "a.txt").write_bytes(b"")
+    with pytest.raises(
+        MerError, match=rf"{tmp_path.name}: no frame in this folder; .* \.jpg \.jpeg \.png \.bmp"
+    ):
+        list_frames(tmp_path)
+
+
+def test_ambiguous_and_missing_numbers_name_the_files(tmp_path: Path) -> None:
+    (tmp_path / "img1.png").write_bytes(b"")
+    (tmp_path / "img01.jpg").write_bytes(b"")
+    with pytest.raises(MerError, match=r"img01\.jpg and img1\.png are both frame 1; move one out"):
+        list_frames(tmp_path)
+    (tmp_path / "img01.jpg").rename(tmp_path / "cover.jpg")
+    with pytest.raises(MerError, match=r"cover\.jpg: no frame number in this name; rename"):
+        list_frames(tmp_path)
+
+
+def test_colour_is_red_green_blue(tmp_path: Path) -> None:
+    bgr = np.zeros((2, 3, 3), np.uint8)
+    bgr[...] = (10, 20, 200)
+    frame = read_frame(write(tmp_path / "1.png", bgr), grey=False)
+    assert frame.dtype == np.uint8
+    assert frame.shape == (3, 2, 3)
+    assert frame[:, 0, 0].tolist() == [200, 20, 10]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".jpg"])
+def test_grey_is_the_luma_of_the_colours(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"1{suffix}", blocks())
+    colour, grey = read_frame(path, grey=False), read_frame(path, grey=True)
+    assert grey.shape == (1, 24, 32)
+    luma = np.tensordot([0.299, 0.587, 0.114], colour.astype(float), 1)
+    # JPEG stores luma itself; clipped colours lose a little of it.
+    np.testing.assert_allclose(grey[0], luma, atol=6 if suffix == ".jpg" else 1)
+
+
+def test_a_grey_file_read_in_colour_has_three_equal_channels(tmp_path: Path) -> None:
+    plane = blocks()[:, :, 0]
+    path = write(tmp_path / "1.png", plane)
+    np.testing.assert_array_equal(read_frame(path, grey=False), np.stack([plane] * 3))
+    np.testing.assert_array_equal(read_frame(path, grey=True), plane[None])
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_16_bits_are_divided_by_257_and_rounded(tmp_path: Path, grey: bool) -> None:
+    values = np.array([[0, 128, 129, 257, 32767, 65406, 65407, 65535]], np.uint16)
+    frame = read_frame(write(tmp_path / "1.png", values), grey=grey)
+    assert frame.dtype == np.uint8
+    assert frame[-1].tolist() == [[0, 0, 1, 1, 127, 254, 255, 255]]
+    assert frame[-1].tolist() == np.rint(values / 257).astype(int).tolist()
+
+
+def test_names_that_are_not_ascii_and_wrong_suffixes_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "表情 été"
+    folder.mkdir()
+    path = write(folder / "å1.png", blocks())
+    expected = read_frame(path, grey=False)
+    np.testing.assert_array_equal(read_frame(path.rename(folder / "å1.jpg"), grey=False), expected)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+@pytest.mark.parametrize("lost", [1, 2, 0.3, 0.5])
+def test_an_image_that_is_cut_short_is_named(tmp_path: Path, suffix: str, lost: float) -> None:
+    path = write(tmp_path / f"img7{suffix}", blocks(height=64, width=64))
+    content = path.read_bytes()
+    path.write_bytes(content[: -lost if isinstance(lost, int) else -int(lost * len(content))])
+    with pytest.raises(MerError, match=rf"img7{suffix}: this image is cut short \(\d+ bytes\); copy"):
+        read_frame(path, grey=False)
+
+
+def test_a_jpeg_cut_after_its_thumbnail_is_cut_short(tmp_path: Path) -> None:
+    path = write(tmp_path / "1.jpg", blocks(height=64, width=64))
+    thumbnail = write(tmp_path / "2.jpg", blocks()).read_bytes()
+    content = path.read_bytes()
+    segment = b"\xff\xe2" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    whole = content[:2] + segment + content[2:]
+    expected = read_frame(path, grey=False)
+    path.write_bytes(whole + b"trailing bytes are allowed")
+    np.testing.assert_array_equal(read_frame(path, grey=False), expected)
+    path.write_bytes(whole[:-100])
+    with pytest.raises(MerError, match="cut short"):
+        read_frame(path, grey=False)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", b"BM\x00\x00"])
+def test_a_file_that_is_no_image_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "img3.bmp"
+    path.write_bytes(content)
+    with pytest.raises(MerError, match=r"img3\.bmp: not an image that OpenCV can read"):
+        read_frame(path, grey=True)
+
+
+def test_a_cut_bmp_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "img3.bmp", blocks())
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(MerError, match=r"img3\.bmp: "):
+        read_frame(path, grey=False)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MerError, match=r"img3\.bmp: cannot be read \(No such file"):
+        read_frame(tmp_path / "img3.bmp", grey=True)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_clip_has_the_frames_in_the_order_asked(tmp_path: Path, threads: int) -> None:
+    bgr = {number: blocks(seed=number) for number in range(8, 12)}
+    for number, pixels in bgr.items():
+        write(tmp_path / f"img{number}.png", pixels)
+    clip = read_clip(tmp_path, [9, 10, 8, 9], grey=False, threads=threads)
+    assert (clip.dtype, clip.shape) == (torch.uint8, (4, 3, 24, 32))
+    expected = np.stack([bgr[n][:, :, ::-1].transpose(2, 0, 1) for n in (9, 10, 8, 9)])
+    np.testing.assert_array_equal(clip.numpy(), expected)
+    assert read_clip(tmp_path, [8], grey=True).shape == (1, 1, 24, 32)
+
+
+def test_a_number_without_a_file_names_folder_number_and_range(tmp_path: Path) -> None:
+    for number in (5, 6, 11):
+        write(tmp_path / f"img{number}.png", blocks())
+    expected = rf"{tmp_path.name}: no frame 7 \(2 of 3 missing\); the folder has 3 frames, 5 to 11: check"
+    with pytest.raises(MerError, match=expected):
+        read_clip(tmp_path, [6, 7, 12], grey=True)
+    with pytest.raises(MerError, match=rf"{tmp_path.name}: no frame asked for"):
+        read_clip(tmp_path, [], grey=True)
+
+
+def test_frames_of_different_sizes_name_two_files(tmp_path: Path) -> None:
+    write(tmp_path / "img1.png", blocks())
+    write(tmp_path / "img2.png", blocks())
+    write(tmp_path / "img3.png", blocks(height=32))
+    with pytest.raises(MerError, match=r"img1\.png is 32x24 and img3\.png is 32x32; replace"):
+        read_clip(tmp_path, [1, 2, 3], grey=False)
