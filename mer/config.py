@@ -3,14 +3,14 @@
 import hashlib
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from hydra.utils import get_class
+from hydra.utils import get_class, get_method
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -88,8 +88,7 @@ def factory(cfg: Mapping[str, Any] | DictConfig, base: type, key: str) -> "parti
     Raises:
         MerError: no such class, or one that is no ``base``.
     """
-    keywords = {str(name): value for name, value in cfg.items() if name not in ("_target_", "_partial_")}
-    target = str(cfg["_target_"])
+    target, keywords = _target(cfg, key)
     try:
         found = get_class(target)
     except Exception as error:
@@ -97,6 +96,19 @@ def factory(cfg: Mapping[str, Any] | DictConfig, base: type, key: str) -> "parti
     if not issubclass(found, base):
         raise MerError(f"{key}._target_={target}: not a {base.__module__}.{base.__name__}")
     return partial(found, **keywords)
+
+
+def function(cfg: Mapping[str, Any] | DictConfig, key: str) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The function that ``_target_`` names, and the keywords beside it.
+
+    Raises:
+        MerError: no such function.
+    """
+    target, keywords = _target(cfg, key)
+    try:
+        return get_method(target), keywords
+    except Exception as error:
+        raise MerError(f"{key}._target_={target}: no such function ({str(error).splitlines()[0]})") from error
 
 
 def provenance() -> dict[str, Any]:
@@ -134,6 +146,13 @@ def explain(error: BaseException) -> MerError:
 def is_config_error(error: BaseException) -> bool:
     """Whether :func:`explain` can say more than a traceback."""
     return isinstance(error, HydraException | OmegaConfBaseException)
+
+
+def _target(cfg: Mapping[str, Any] | DictConfig, key: str) -> tuple[str, dict[str, Any]]:
+    if "_target_" not in cfg:
+        raise MerError(f"{key} has no _target_; it names the class or function, as in conf/{key.split('.')[0]}/*.yaml")
+    keywords = {str(name): value for name, value in cfg.items() if name not in ("_target_", "_partial_")}
+    return str(cfg["_target_"]), keywords
 
 
 def _is_known(override: str) -> bool:

@@ -78,10 +78,10 @@ def prepare(cfg: DictConfig) -> Prepared:
 
 def read_table(cfg: DictConfig) -> tuple[pd.DataFrame, list[str]]:
     """The clip table of a config, labels mapped, under its control; and the classes."""
-    reader = hydra.utils.get_method(cfg.data.reader)
-    root = find_root(cfg.data.name, cfg.data.root) if cfg.data.needs_root else None
-    options = cfg.data.get("options") or {}
-    clips = reader(root, **options) if root is not None else reader(**options)
+    read, options = config.function(cfg.data.clips, "data.clips")
+    # Data that the project makes itself has no root.
+    root = find_root(cfg.data.name, cfg.data.root) if "root" in cfg.data else None
+    clips = read(**options) if root is None else read(root, **options)
     classes = list(cfg.data.classes)
     mapped = clip_table.map_labels(clips, cfg.data.label_map, classes, root or cfg.data.name)
     return apply_control(mapped, cfg.data.control), classes
@@ -89,8 +89,8 @@ def read_table(cfg: DictConfig) -> tuple[pd.DataFrame, list[str]]:
 
 def make_splits(cfg: DictConfig, clips: pd.DataFrame) -> list[protocols.Split]:
     """All splits of the protocol, guarded."""
-    split = hydra.utils.get_method(cfg.protocol.splitter)
-    splits: list[protocols.Split] = split(clips, **(cfg.protocol.get("options") or {}))
+    split, options = config.function(cfg.protocol, "protocol")
+    splits: list[protocols.Split] = split(clips, **options)
     protocols.check(clips, splits)
     if split is protocols.loso:
         protocols.check_complete(clips, splits)
