@@ -1,3 +1,3 @@
-"""Networks for facial micro-expression recognition: reproduced, swept, compared, one subject left out at a time."""
+"""Facial micro-expression recognition: networks trained, swept and compared with one subject left out."""
 
 __version__ = "0.1.0"

@@ -34,7 +34,11 @@ def names(group: str) -> list[str]:
     """The configs of a group, ours and those in the user's own conf/: ``<name>`` or ``<folder>/<name>``."""
     folders = {config_dir() / group, Path.cwd() / "conf" / group}
     return sorted(
-        {path.relative_to(folder).with_suffix("").as_posix() for folder in folders for path in folder.rglob("*.yaml")}
+        {
+            path.relative_to(folder).with_suffix("").as_posix()
+            for folder in folders
+            for path in folder.rglob("*.yaml")
+        }
     )
 
 
@@ -114,7 +118,10 @@ def function(cfg: Mapping[str, Any] | DictConfig, key: str) -> tuple[Callable[..
 def provenance() -> dict[str, Any]:
     """Versions and commit of the code that runs, for the record."""
     home = Path(__file__).parents[1]
-    commit, dirty = _git(home, "rev-parse", "HEAD"), _git(home, "status", "--porcelain", "--untracked-files=no")
+    commit, dirty = (
+        _git(home, "rev-parse", "HEAD"),
+        _git(home, "status", "--porcelain", "--untracked-files=no"),
+    )
     return {
         "mer": version("mer-lab"),
         "commit": commit or "unknown",
@@ -150,7 +157,9 @@ def is_config_error(error: BaseException) -> bool:
 
 def _target(cfg: Mapping[str, Any] | DictConfig, key: str) -> tuple[str, dict[str, Any]]:
     if "_target_" not in cfg:
-        raise MerError(f"{key} has no _target_; it names the class or function, as in conf/{key.split('.')[0]}/*.yaml")
+        raise MerError(
+            f"{key} has no _target_; it names the class or function, as in conf/{key.split('.')[0]}/*.yaml"
+        )
     keywords = {str(name): value for name, value in cfg.items() if name not in ("_target_", "_partial_")}
     return str(cfg["_target_"]), keywords
 
@@ -162,7 +171,9 @@ def _is_known(override: str) -> bool:
 
 def _git(folder: Path, *command: str) -> str:
     try:
-        done = subprocess.run(["git", "-C", str(folder), *command], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(folder), *command], capture_output=True, text=True, check=False
+        )
     except OSError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -164,8 +164,8 @@ def fit(job: Job, split: Split, encoded: EncodedSet) -> tuple[pd.DataFrame, pd.D
         )
         trainer.fit(task, datamodule=data)
         batches = trainer.predict(task, datamodule=data) or []
-    rows = torch.cat([batch[0] for batch in batches]).numpy()  # type: ignore[arg-type]
-    probabilities = torch.cat([batch[1] for batch in batches]).numpy()  # type: ignore[arg-type]
+    rows = torch.cat([batch[0] for batch in batches]).numpy()
+    probabilities = torch.cat([batch[1] for batch in batches]).numpy()
     predictions = job.clips.loc[rows, runs.KEY].reset_index(drop=True)
     predictions["fold"] = split.fold
     predictions["seed"] = recipe.seed
@@ -192,10 +192,10 @@ def use_one_thread() -> None:
     mallopt(trim_threshold, (1 << 31) - 1)
 
 
-class quiet_lightning(warnings.catch_warnings):  # noqa: N801 - used as a function
+class quiet_lightning(warnings.catch_warnings):
     """Silence what Lightning says of every tiny fit; each filter carries its reason."""
 
-    def __enter__(self) -> None:  # type: ignore[override]
+    def __enter__(self) -> None:
         super().__enter__()
         for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)

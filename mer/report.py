@@ -6,7 +6,14 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from mer import runs
@@ -23,9 +30,15 @@ def show_progress(outcomes: Iterable[Outcome], folder: Path, chosen: int, pendin
     console = Console(stderr=True)
     done = chosen - pending
     if done:
-        console.print(f"{folder}: {done} of {chosen} folds are finished already", highlight=False, soft_wrap=True)
+        console.print(
+            f"{folder}: {done} of {chosen} folds are finished already", highlight=False, soft_wrap=True
+        )
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
     )
     collected = []
     with Progress(*columns, console=console, transient=True) as progress:
@@ -34,7 +47,9 @@ def show_progress(outcomes: Iterable[Outcome], folder: Path, chosen: int, pendin
             collected.append(outcome)
             progress.advance(bar)
             if outcome.error:
-                progress.console.print(f"fold {outcome.fold} failed: {outcome.error}", highlight=False, markup=False)
+                progress.console.print(
+                    f"fold {outcome.fold} failed: {outcome.error}", highlight=False, markup=False
+                )
     return collected
 
 
@@ -47,7 +62,7 @@ def conclude(folder: Path, clips: pd.DataFrame, encoded: EncodedSet, logger: Any
     confusion = folder / "confusion.png"
     save_figure(confusion_figure(pooled_confusion(predictions, plan.classes), plan.classes, title), confusion)
     shown = clips.groupby("label", group_keys=False).head(-(-SHEET_CLIPS // len(plan.classes))).index
-    captions = [f"{clips.at[row, 'subject']} {clips.at[row, 'label']}" for row in shown]
+    captions = (clips.loc[shown, "subject"] + " " + clips.loc[shown, "label"]).tolist()
     images = encoded.images[list(shown)].contiguous().numpy()
     if images.shape[1] in (1, 3):
         save_figure(image_sheet(images, captions, title), folder / "encoded.png")

@@ -94,7 +94,9 @@ def read_plan(run: Path) -> Plan:
     except FileNotFoundError as error:
         raise MerError(f"{run}: no run here (no plan.yaml)") from error
     except (TypeError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MerError(f"{path}: damaged ({str(error).splitlines()[0]}); remove the run folder and run again") from error
+        raise MerError(
+            f"{path}: damaged ({str(error).splitlines()[0]}); remove the run folder and run again"
+        ) from error
 
 
 def state(run: Path, fold: str) -> State:
@@ -178,7 +180,9 @@ def read_predictions(run: Path, *, partial: bool = False) -> pd.DataFrame:
         row = pooled[twice].iloc[0]
         raise MerError(f"{run}: clip {row['database']}/{row['subject']}/{row['clip']} is tested in two folds")
     if not partial and len(pooled.drop_duplicates(KEY)) != plan.clips and len(plan.folds) > 1:
-        raise MerError(f"{run}: {len(pooled)} predictions for {plan.clips} clips; remove the folder and run again")
+        raise MerError(
+            f"{run}: {len(pooled)} predictions for {plan.clips} clips; remove the folder and run again"
+        )
     return pooled
 
 
@@ -209,10 +213,14 @@ def _read_fold(run: Path, fold: str, plan: Plan) -> pd.DataFrame:
     try:
         predictions = pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise MerError(f"{path}: damaged ({str(error).splitlines()[0]}); remove its folder and run again") from error
+        raise MerError(
+            f"{path}: damaged ({str(error).splitlines()[0]}); remove its folder and run again"
+        ) from error
     expected = [*KEY, "fold", "seed", "epoch", "label", *(f"p_{name}" for name in plan.classes)]
     if list(predictions.columns) != expected:
-        raise MerError(f"{path}: has the columns {list(predictions.columns)}, not those of this label map {expected}")
+        raise MerError(
+            f"{path}: has the columns {list(predictions.columns)}, not those of this label map {expected}"
+        )
     if set(predictions["fold"]) != {fold}:
         raise MerError(f"{path}: holds fold {_some(sorted(set(predictions['fold'])))}, not {fold}")
     return predictions

@@ -4,18 +4,21 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mer import metrics
 
 ALL = "all"
 
 
-def predicted_classes(predictions: pd.DataFrame, classes: Sequence[str]) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+def predicted_classes(predictions: pd.DataFrame, classes: Sequence[str]) -> NDArray[np.int64]:
     """(N,) index of the most probable class; the first of equals."""
-    return predictions[[f"p_{name}" for name in classes]].to_numpy().argmax(axis=1)
+    probabilities: NDArray[np.float32] = predictions[[f"p_{name}" for name in classes]].to_numpy()
+    best: NDArray[np.int64] = probabilities.argmax(axis=1)
+    return best
 
 
-def pooled_confusion(predictions: pd.DataFrame, classes: Sequence[str]) -> "np.ndarray[tuple[int, int], np.dtype[np.int64]]":
+def pooled_confusion(predictions: pd.DataFrame, classes: Sequence[str]) -> NDArray[np.int64]:
     """(K, K) counts, rows true, columns predicted."""
     target = pd.Categorical(predictions["label"], categories=list(classes)).codes.astype(np.int64)
     return metrics.confusion_matrix(target, predicted_classes(predictions, classes), len(classes))

@@ -25,7 +25,9 @@ def expand(arguments: Sequence[str], list_folds: Callable[[Sequence[str]], list[
         yield list(arguments)
         return
     flags = [argument for argument in arguments if argument.startswith("-")]
-    overrides = [argument for argument in arguments if not argument.startswith("-") and argument != "fold=each"]
+    overrides = [
+        argument for argument in arguments if not argument.startswith("-") and argument != "fold=each"
+    ]
     if not {"-m", "--multirun"} & set(flags):
         flags = ["-m", *flags]
     deciding: list[list[str]] = []
@@ -35,7 +37,9 @@ def expand(arguments: Sequence[str], list_folds: Callable[[Sequence[str]], list[
         group = override.key_or_group.split(".")[0].split("/")[0]
         if group in FOLD_GROUPS:
             values = list(override.sweep_string_iterator()) if override.is_sweep_override() else None
-            deciding.append([f"{override.get_key_element()}={value}" for value in values] if values else [text])
+            deciding.append(
+                [f"{override.get_key_element()}={value}" for value in values] if values else [text]
+            )
         else:
             rest.append(text)
             if not override.is_sweep_override():

@@ -152,7 +152,9 @@ def run(cfg: DictConfig) -> Path:
     outcomes = report.show_progress(train_folds(job, pending, workers), folder, len(chosen), len(pending))
     if failed := [outcome for outcome in outcomes if outcome.error]:
         lines = "; ".join(f"{outcome.fold}: {outcome.error}" for outcome in failed[:5])
-        raise MerError(f"{len(failed)} of {len(chosen)} folds failed, the reasons are in their failed.txt: {lines}")
+        raise MerError(
+            f"{len(failed)} of {len(chosen)} folds failed, the reasons are in their failed.txt: {lines}"
+        )
     if all(runs.state(folder, fold) == "done" for fold in plan.folds):
         report.conclude(folder, prepared.clips, prepared.encoded, cfg.logger)
     return folder
@@ -187,6 +189,6 @@ def _with_own_configs(overrides: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    from mer.cli import run_verb
+    from mer.errors import run_verb
 
     run_verb(main, sys.argv[1:])

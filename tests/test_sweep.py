@@ -18,7 +18,7 @@ def test_each_becomes_the_folds() -> None:
 
 
 def test_each_implies_a_multirun() -> None:
-    assert list(expand(["data=a", "fold=each"], list_folds))[0][0] == "-m"
+    assert next(iter(expand(["data=a", "fold=each"], list_folds)))[0] == "-m"
 
 
 def test_a_sweep_over_databases_loses_no_fold() -> None:

@@ -20,7 +20,9 @@ def main(arguments: Sequence[str]) -> None:
     names = [argument for argument in arguments if not argument.startswith("-")]
     if not names or set(arguments) & {"-h", "--help"}:
         listed = "\n".join(f"  {name}  {what}" for name, what in BENCHMARKS.items())
-        print(f"usage: mer bench <name> [--busy]\n\n{listed}\n\n--busy measures on a busy machine, and says so")
+        print(
+            f"usage: mer bench <name> [--busy]\n\n{listed}\n\n--busy measures on a busy machine, and says so"
+        )
         return
     if names[0] not in BENCHMARKS:
         raise MerError(f"no benchmark {names[0]!r}; there are {', '.join(BENCHMARKS)}")
@@ -28,8 +30,9 @@ def main(arguments: Sequence[str]) -> None:
     busy = load > MAX_LOAD
     if busy and "--busy" not in arguments:
         raise MerError(
-            f"the load of this machine is {load:.2f}, above {MAX_LOAD}: a neighbour makes threads spin and the "
-            "figures meaningless; stop it and wait a minute (--busy measures all the same)"
+            f"the load of this machine is {load:.2f}, above {MAX_LOAD}: a neighbour makes threads spin and "
+            "the figures meaningless; stop it and wait a minute (--busy measures all the same)"
         )
     result = import_module(f"mer.bench.{names[0]}").measure()
-    print(json.dumps({"bench": names[0], "load_before": round(load, 2), **({"busy": True} if busy else {}), **result}))
+    state = {"load_before": round(load, 2), **({"busy": True} if busy else {})}
+    print(json.dumps({"bench": names[0], **state, **result}))

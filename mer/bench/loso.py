@@ -9,6 +9,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from torch import nn
 
 from mer import engine
 from mer.bench.plain_loop import train_epochs
@@ -30,7 +32,7 @@ SUBJECTS, CLIPS, BATCH_SIZE = 68, 442, 256
 REPETITIONS, EPOCHS, FOLDS_A_WORKER = 5, 40, 2
 CLASSES = ["negative", "positive", "surprise"]
 # In the same layout on both sides: convolutions padded by 2, as the release has it.
-NETWORKS = {
+NETWORKS: dict[str, tuple[Callable[..., nn.Module], tuple[int, ...]]] = {
     "ststnet": (partial(STSTNet, padding="release"), (3, 5, 8)),
     "laenet": (partial(LAENet, padding="release"), (3, 5)),
 }
@@ -39,7 +41,12 @@ NETWORKS = {
 def measure() -> dict[str, Any]:
     """Figures of each network; ``ratio`` is STSTNet's."""
     figures = {name: _measure(name) for name in NETWORKS}
-    return {"ratio": figures["ststnet"]["ratio"], "cores": os.cpu_count(), "torch": torch.__version__, **figures}
+    return {
+        "ratio": figures["ststnet"]["ratio"],
+        "cores": os.cpu_count(),
+        "torch": torch.__version__,
+        **figures,
+    }
 
 
 def _measure(name: str) -> dict[str, Any]:
@@ -84,7 +91,9 @@ def _measure(name: str) -> dict[str, Any]:
             training = sum(outcome.seconds for outcome in outcomes) / workers
             ours.append(training / (len(outcomes) * EPOCHS))
             start_up.append(wall - training)
-            print(f"{name} {repetition + 1}/{REPETITIONS}: plain {plain[-1]:.4f} s, ours {ours[-1]:.4f} s a fold-epoch")
+            print(
+                f"{name} {repetition + 1}/{REPETITIONS}: plain {plain[-1]:.4f}, ours {ours[-1]:.4f} s a fold-epoch"
+            )
     reference_s, ours_s = statistics.median(plain), statistics.median(ours)
     return {
         "ratio": round(reference_s / ours_s, 2),
@@ -115,4 +124,6 @@ def _write_images(root: Path) -> None:
         subject = f"sub{clip % SUBJECTS + 1:02d}"
         folder = root / subject / "u_test" / str(rng.integers(3))
         folder.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(folder / f"{subject}_clip{clip} .png"), rng.integers(0, 256, (28, 28, 3), dtype=np.uint8))
+        cv2.imwrite(
+            str(folder / f"{subject}_clip{clip} .png"), rng.integers(0, 256, (28, 28, 3), dtype=np.uint8)
+        )

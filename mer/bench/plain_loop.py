@@ -30,7 +30,9 @@ class ThreeStreams(nn.Module):
         return logits
 
 
-def train_epochs(images: Tensor, targets: Tensor, widths: tuple[int, ...], epochs: int, batch_size: int) -> float:
+def train_epochs(
+    images: Tensor, targets: Tensor, widths: tuple[int, ...], epochs: int, batch_size: int
+) -> float:
     """Seconds an epoch of a plain loop: TensorDataset, DataLoader, cross entropy, Adam 5e-5."""
     network = ThreeStreams(widths)
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-5)
@@ -39,6 +41,6 @@ def train_epochs(images: Tensor, targets: Tensor, widths: tuple[int, ...], epoch
     for _ in range(epochs):
         for image, target in loader:
             optimizer.zero_grad()
-            F.cross_entropy(network(image), target).backward()
+            torch.autograd.backward(F.cross_entropy(network(image), target))
             optimizer.step()
     return (time.perf_counter() - start) / epochs

@@ -44,7 +44,9 @@ class STSTNet(nn.Module):
     ) -> None:
         super().__init__()
         if padding not in ("same", "release"):
-            raise MerError(f"network.padding={padding!r}: choose same (the paper) or release (the authors' code)")
+            raise MerError(
+                f"network.padding={padding!r}: choose same (the paper) or release (the authors' code)"
+            )
         filters = sum(widths)
         release = padding == "release"
         self.conv = nn.Conv2d(in_channels, filters, 3, padding=2 if release else 1)
@@ -85,11 +87,15 @@ def load_released(path: str | Path) -> STSTNet:
         raise MerError(f"{path}: not a state dict that can be read without running code ({error})") from error
     streams = ("1", "2", "3")
     expected = {f"conv{k}.{part}" for k in streams for part in ("weight", "bias")}
-    expected |= {f"bn{k}.{part}" for k in streams for part in ("weight", "bias", "running_mean", "running_var")}
+    expected |= {
+        f"bn{k}.{part}" for k in streams for part in ("weight", "bias", "running_mean", "running_var")
+    }
     expected |= {"fc.weight", "fc.bias"}
-    if not isinstance(released, dict) or (missing := expected - set(released)):
-        found = ", ".join(sorted(map(str, released)))[:200] if isinstance(released, dict) else type(released).__name__
-        raise MerError(f"{path}: not an STSTNet release, which has {sorted(missing) if isinstance(released, dict) else 'a dict'}; found {found}")
+    found = set(released) if isinstance(released, dict) else set()
+    if missing := sorted(expected - found):
+        raise MerError(
+            f"{path}: not an STSTNet release, which has {', '.join(missing)}; found {sorted(found)[:8]}"
+        )
     state = {
         f"{ours}.{part}": torch.cat([released[f"{theirs}{k}.{part}"] for k in streams])
         for ours, theirs, parts in (

@@ -45,7 +45,7 @@ class Classification(pl.LightningModule):
         if loss not in ("cross_entropy", "focal"):
             raise MerError(f"task.loss={loss!r}: choose cross_entropy or focal")
         # Convolutions read channels_last images, which the data module gives, without a copy.
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(memory_format=torch.channels_last)
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.focal_gamma = focal_gamma if loss == "focal" else 0.0
@@ -99,4 +99,6 @@ class Classification(pl.LightningModule):
         logits = self(batch["image"])
         size = len(batch["target"])
         self.log(f"{part}_loss", self.loss(logits, batch["target"]), batch_size=size)
-        self.log(f"{part}_accuracy", (logits.argmax(dim=1) == batch["target"]).float().mean(), batch_size=size)
+        self.log(
+            f"{part}_accuracy", (logits.argmax(dim=1) == batch["target"]).float().mean(), batch_size=size
+        )

@@ -31,7 +31,9 @@ def test_layers_have_the_printed_sizes(network: type[STSTNet], padding: Padding)
 
 @pytest.mark.parametrize(("in_channels", "num_classes"), [(1, 2), (3, 5)])
 def test_channels_and_classes_are_free(in_channels: int, num_classes: int) -> None:
-    assert STSTNet(in_channels=in_channels, num_classes=num_classes)(torch.zeros(1, in_channels, 28, 28)).shape == (
+    assert STSTNet(in_channels=in_channels, num_classes=num_classes)(
+        torch.zeros(1, in_channels, 28, 28)
+    ).shape == (
         1,
         num_classes,
     )
@@ -44,11 +46,18 @@ def released_state(seed: int = 0) -> dict[str, torch.Tensor]:
     def draw(*shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=generator)
 
-    state = {}
+    state: dict[str, torch.Tensor] = {}
     for k, width in (("1", 3), ("2", 5), ("3", 8)):
         state |= {f"conv{k}.weight": draw(width, 3, 3, 3), f"conv{k}.bias": draw(width)}
-        state |= {f"bn{k}.weight": draw(width), f"bn{k}.bias": draw(width), f"bn{k}.running_mean": draw(width)}
-        state |= {f"bn{k}.running_var": draw(width).abs() + 0.5, f"bn{k}.num_batches_tracked": torch.tensor(7)}
+        state |= {
+            f"bn{k}.weight": draw(width),
+            f"bn{k}.bias": draw(width),
+            f"bn{k}.running_mean": draw(width),
+        }
+        state |= {
+            f"bn{k}.running_var": draw(width).abs() + 0.5,
+            f"bn{k}.num_batches_tracked": torch.tensor(7),
+        }
     return state | {"fc.weight": draw(3, 400), "fc.bias": draw(3)}
 
 
@@ -81,8 +90,8 @@ def test_fused_streams_have_the_gradients_of_separate_ones(tmp_path: Path) -> No
     ours, theirs = load_released(tmp_path / "a.pth"), authors_network(state)
     images = torch.rand(4, 3, 28, 28, generator=torch.Generator().manual_seed(2)) * 255
     for network in (ours.eval(), theirs):
-        network(images).square().sum().backward()
-    separate = torch.cat([conv.weight.grad for conv in theirs.convs])  # type: ignore[union-attr, misc]
+        torch.autograd.backward(network(images).square().sum())
+    separate = torch.cat([conv.weight.grad for conv in theirs.convs])  # type: ignore[union-attr]
     torch.testing.assert_close(ours.conv.weight.grad, separate, rtol=1e-4, atol=1e-1)
 
 
@@ -128,6 +137,6 @@ def test_overfits_eight_images(network: type[STSTNet]) -> None:
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-2)
     for _ in range(60):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(module(images), targets).backward()
+        torch.autograd.backward(nn.functional.cross_entropy(module(images), targets))
         optimizer.step()
     assert (module.eval()(images).argmax(1) == targets).all()

@@ -62,6 +62,8 @@ def test_a_scheduler_is_stepped_once_an_epoch() -> None:
 
 def test_predictions_are_probabilities_with_their_rows() -> None:
     module = Classification(LAENet(in_channels=3, num_classes=3)).eval()
-    rows, probabilities = module.predict_step({"row": torch.tensor([4, 7]), "image": torch.rand(2, 3, 28, 28)}, 0)
+    rows, probabilities = module.predict_step(
+        {"row": torch.tensor([4, 7]), "image": torch.rand(2, 3, 28, 28)}, 0
+    )
     assert rows.tolist() == [4, 7]
     torch.testing.assert_close(probabilities.sum(1), torch.ones(2))
