@@ -1,6 +1,5 @@
 """``mer <verb>``: a verb's module is imported only when it is called."""
 
-import os
 import sys
 from importlib import import_module
 
@@ -24,7 +23,6 @@ def main() -> None:
     if verb not in VERBS:
         print(f"mer: no verb {verb!r}; there are {', '.join(VERBS)}", file=sys.stderr)
         raise SystemExit(1)
-    os.environ.setdefault("WANDB_MODE", "offline")
     run_verb(lambda given: import_module(f"mer.{verb}").main(given), rest)
 
 

@@ -2,25 +2,26 @@
 
 import hashlib
 import json
+import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from hydra.utils import get_class, get_method
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mer.errors import MerError
-from mer.runs import RunKey
+from mer.runs import BASE_VARIANT, NEUTRAL_KEYS, RunKey
 
-# Keys that name the run folder, and keys that do not change a result.
+# Keys that name the run folder.
 PATH_KEYS = {"experiment", "variant", "data", "protocol", "seed", "fold", "tag"}
-NEUTRAL_KEYS = {"workers", "device", "runs_dir", "logger", "data.root"}
-BASE_VARIANT = "base"  # the experiment as its own file has it
+T = TypeVar("T")
+
 _PACKAGES = ("torch", "pytorch-lightning", "numpy", "pandas", "kornia", "opencv-contrib-python", "hydra-core")
 
 
@@ -92,12 +93,8 @@ def factory(cfg: Mapping[str, Any] | DictConfig, base: type, key: str) -> "parti
     Raises:
         MerError: no such class, or one that is no ``base``.
     """
-    target, keywords = _target(cfg, key)
-    try:
-        found = get_class(target)
-    except Exception as error:
-        raise MerError(f"{key}._target_={target}: no such class ({str(error).splitlines()[0]})") from error
-    if not issubclass(found, base):
+    target, found, keywords = _locate(cfg, key)
+    if not (isinstance(found, type) and issubclass(found, base)):
         raise MerError(f"{key}._target_={target}: not a {base.__module__}.{base.__name__}")
     return partial(found, **keywords)
 
@@ -108,11 +105,24 @@ def function(cfg: Mapping[str, Any] | DictConfig, key: str) -> tuple[Callable[..
     Raises:
         MerError: no such function.
     """
-    target, keywords = _target(cfg, key)
+    target, found, keywords = _locate(cfg, key)
+    if not callable(found):
+        raise MerError(f"{key}._target_={target}: not a function")
+    return found, keywords
+
+
+def call(made: Callable[..., T], key: str, *arguments: Any, **keywords: Any) -> T:
+    """Call what :func:`function` or :func:`factory` gave.
+
+    Raises:
+        MerError: a keyword that it does not have, naming the config key.
+    """
     try:
-        return get_method(target), keywords
-    except Exception as error:
-        raise MerError(f"{key}._target_={target}: no such function ({str(error).splitlines()[0]})") from error
+        return made(*arguments, **keywords)
+    except TypeError as error:
+        if "unexpected keyword" not in str(error):
+            raise
+        raise MerError(f"{key}: {error}") from error
 
 
 def provenance() -> dict[str, Any]:
@@ -143,10 +153,9 @@ def explain(error: BaseException) -> MerError:
         top = group.split("/")[0] or "conf"
         wanted = f"{group}/{name}".removeprefix(f"{top}/")
         return MerError(f"{top}={wanted}: no such config; there are {', '.join(names(top))}")
-    if "is not in struct" in text or "Could not override" in text:
-        where = text.split("Key '")[-1].split("'")[0] if "Key '" in text else text
-        full = text.split("full_key: ")[-1].split(" ")[0] if "full_key: " in text else where
-        return MerError(f"unknown config key {full!r}; `mer train --cfg job` prints the keys that there are")
+    if unknown := re.search(r"Could not override '([^']+)'|full_key: (\S+)", text):
+        key = unknown[1] or unknown[2]
+        return MerError(f"unknown config key {key!r}; `mer train --cfg job` prints those that there are")
     return MerError(f"config: {text}")
 
 
@@ -155,13 +164,18 @@ def is_config_error(error: BaseException) -> bool:
     return isinstance(error, HydraException | OmegaConfBaseException)
 
 
-def _target(cfg: Mapping[str, Any] | DictConfig, key: str) -> tuple[str, dict[str, Any]]:
+def _locate(cfg: Mapping[str, Any] | DictConfig, key: str) -> tuple[str, Any, dict[str, Any]]:
     if "_target_" not in cfg:
-        raise MerError(
-            f"{key} has no _target_; it names the class or function, as in conf/{key.split('.')[0]}/*.yaml"
-        )
+        where = f"conf/{key.split('.')[0]}/*.yaml"
+        raise MerError(f"{key} has no _target_, which names the class or function as in {where}")
+    target = str(cfg["_target_"])
+    module, _, name = target.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise MerError(f"{key}._target_={target}: cannot be imported ({error})") from error
     keywords = {str(name): value for name, value in cfg.items() if name not in ("_target_", "_partial_")}
-    return str(cfg["_target_"]), keywords
+    return target, found, keywords
 
 
 def _is_known(override: str) -> bool:

@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from mer import runs
 from mer.data.encoded import EncodedSet
@@ -26,13 +27,10 @@ SHEET_CLIPS = 24
 
 
 def show_progress(outcomes: Iterable[Outcome], folder: Path, chosen: int, pending: int) -> list[Outcome]:
-    """Consume the outcomes of folds, with a bar and the time left."""
-    console = Console(stderr=True)
-    done = chosen - pending
-    if done:
-        console.print(
-            f"{folder}: {done} of {chosen} folds are finished already", highlight=False, soft_wrap=True
-        )
+    """Consume the outcomes of folds: a bar with the time left in a terminal, else a line a fold."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    if chosen > pending:
+        console.print(f"{folder}: {chosen - pending} of {chosen} folds are finished already")
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -40,16 +38,17 @@ def show_progress(outcomes: Iterable[Outcome], folder: Path, chosen: int, pendin
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    collected = []
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("folds", total=chosen, completed=done)
+    collected: list[Outcome] = []
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("folds", total=chosen, completed=chosen - pending)
         for outcome in outcomes:
             collected.append(outcome)
             progress.advance(bar)
             if outcome.error:
-                progress.console.print(
-                    f"fold {outcome.fold} failed: {outcome.error}", highlight=False, markup=False
-                )
+                console.print(f"fold {outcome.fold} failed: {outcome.error}")
+            elif not console.is_terminal:
+                done = chosen - pending + len(collected)
+                console.print(f"fold {outcome.fold} done in {outcome.seconds:.1f} s ({done}/{chosen})")
     return collected
 
 
@@ -66,16 +65,16 @@ def conclude(folder: Path, clips: pd.DataFrame, encoded: EncodedSet, logger: Any
     images = encoded.images[list(shown)].contiguous().numpy()
     if images.shape[1] in (1, 3):
         save_figure(image_sheet(images, captions, title), folder / "encoded.png")
+    show_scores(scores, str(folder))
     if logger is not None and logger.get("name") == "wandb":
         from mer.wandb_log import log_run  # wandb takes a second to import
 
         log_run(folder, logger)
-    show_scores(scores, str(folder))
 
 
 def show_scores(scores: pd.DataFrame, title: str) -> None:
     """Print the scores of each subset."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")
     table.add_column("subset")
     for name in scores.columns:
         table.add_column(name, justify="right")

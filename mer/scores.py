@@ -20,7 +20,7 @@ def predicted_classes(predictions: pd.DataFrame, classes: Sequence[str]) -> NDAr
 
 def pooled_confusion(predictions: pd.DataFrame, classes: Sequence[str]) -> NDArray[np.int64]:
     """(K, K) counts, rows true, columns predicted."""
-    target = pd.Categorical(predictions["label"], categories=list(classes)).codes.astype(np.int64)
+    target = pd.Index(classes).get_indexer(pd.Index(predictions["label"]))
     return metrics.confusion_matrix(target, predicted_classes(predictions, classes), len(classes))
 
 

@@ -51,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Without it Hydra prints its own errors and exits; ours are one line each.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     _problems.clear()
+    # Hydra's parser refuses this flag after the overrides, where one is used to write it.
+    if sweep := [flag for flag in arguments if flag in ("-m", "--multirun")]:
+        arguments = [*sweep, *(argument for argument in arguments if argument not in sweep)]
     try:
         for line in expand(arguments, list_folds):
             sys.argv = ["mer train", *_with_own_configs(line)]
@@ -71,7 +74,9 @@ def prepare(cfg: DictConfig) -> Prepared:
     """
     clips, classes = read_table(cfg)
     splits = make_splits(cfg, clips)
-    encoding = None if cfg.encoding is None else config.factory(cfg.encoding, nn.Module, "encoding")()
+    encoding = None
+    if cfg.encoding is not None:
+        encoding = config.call(config.factory(cfg.encoding, nn.Module, "encoding"), "encoding")
     device = cfg.device if cfg.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     return Prepared(clips, classes, splits, encode(clips, encoding, device=device))
 
@@ -81,7 +86,7 @@ def read_table(cfg: DictConfig) -> tuple[pd.DataFrame, list[str]]:
     read, options = config.function(cfg.data.clips, "data.clips")
     # Data that the project makes itself has no root.
     root = find_root(cfg.data.name, cfg.data.root) if "root" in cfg.data else None
-    clips = read(**options) if root is None else read(root, **options)
+    clips = config.call(read, "data.clips", *([] if root is None else [root]), **options)
     classes = list(cfg.data.classes)
     mapped = clip_table.map_labels(clips, cfg.data.label_map, classes, root or cfg.data.name)
     return apply_control(mapped, cfg.data.control), classes
@@ -90,7 +95,7 @@ def read_table(cfg: DictConfig) -> tuple[pd.DataFrame, list[str]]:
 def make_splits(cfg: DictConfig, clips: pd.DataFrame) -> list[protocols.Split]:
     """All splits of the protocol, guarded."""
     split, options = config.function(cfg.protocol, "protocol")
-    splits: list[protocols.Split] = split(clips, **options)
+    splits: list[protocols.Split] = config.call(split, "protocol", clips, **options)
     protocols.check(clips, splits)
     if split is protocols.loso:
         protocols.check_complete(clips, splits)
@@ -128,6 +133,7 @@ def run(cfg: DictConfig) -> Path:
     folder = key.folder(Path(cfg.runs_dir))
     recipe = make_recipe(cfg)
     prepared = prepare(cfg)
+    try_out(recipe, prepared)
     chosen = protocols.select(prepared.splits, str(cfg.fold))
     plan = runs.Plan(
         config=config.deciding(cfg),
@@ -165,8 +171,9 @@ def make_recipe(cfg: DictConfig) -> Recipe:
     plain = config.resolved(cfg)
     if cfg.class_weights not in ("none", "balanced"):
         raise MerError(f"class_weights={cfg.class_weights!r}: choose none or balanced")
-    if cfg.epochs < 1:
-        raise MerError(f"epochs={cfg.epochs}: at least 1")
+    for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+        if not isinstance(cfg[name], int) or cfg[name] < least:
+            raise MerError(f"{name}={cfg[name]!r}: give a whole number, at least {least}")
     return Recipe(
         network=config.factory(plain["network"], nn.Module, "network"),
         task=config.factory(plain["task"], pl.LightningModule, "task"),
@@ -178,6 +185,25 @@ def make_recipe(cfg: DictConfig) -> Recipe:
         class_weights=cfg.class_weights,
         seed=cfg.seed,
     )
+
+
+def try_out(recipe: Recipe, prepared: Prepared) -> None:
+    """Build everything once, so that a wrong option ends here and not in each fold.
+
+    Raises:
+        MerError: naming the option.
+    """
+    channels, size = prepared.encoded.images.shape[1], prepared.encoded.images.shape[2:]
+    try:
+        network = recipe.network(in_channels=channels, num_classes=len(prepared.classes))
+        task = recipe.task(
+            network, optimizer=recipe.optimizer, scheduler=recipe.scheduler, class_weights=None
+        )
+        task.configure_optimizers()
+        with torch.inference_mode():
+            task.eval()(torch.zeros(1, channels, *size))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise MerError(f"network, task, optimizer or scheduler: {str(error).splitlines()[0]}") from error
 
 
 def _with_own_configs(overrides: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -21,6 +22,8 @@ def validate(clips: pd.DataFrame, source: Path | str) -> pd.DataFrame:
             ``image`` (path of an image that is already encoded).
         source: the file or folder that the table was read from, for the messages.
 
+    Blanks around a name or label are removed: ``"s1 "`` is the subject ``"s1"``, not another one.
+
     Raises:
         MerError: naming ``source``, the clip and what to do.
     """
@@ -30,23 +33,28 @@ def validate(clips: pd.DataFrame, source: Path | str) -> pd.DataFrame:
     if missing := [column for column in COLUMNS if column not in clips.columns]:
         raise MerError(f"{source}: the clip table lacks the column(s) {', '.join(missing)}")
     if len(pictures) != 1:
-        raise MerError(f"{source}: a clip table has exactly one of the columns frames and image, not {pictures}")
+        raise MerError(
+            f"{source}: a clip table has exactly one of the columns frames and image, not {pictures}"
+        )
     clips = clips[[*COLUMNS, *pictures]].copy()
     for column in [*KEY, "label", *pictures]:
         empty = clips[column].isna() | (clips[column].astype(str).str.strip() == "")
         if empty.any():
-            raise MerError(f"{source}: {_name(clips[empty].iloc[0])} has no {column}; fill it in or remove the row")
+            raise MerError(
+                f"{source}: {_name(clips[empty].iloc[0])} has no {column}; fill it in or remove the row"
+            )
         clips[column] = clips[column].astype(str)
+        if column not in pictures:
+            clips[column] = clips[column].str.strip()
     for column in FRAME_NUMBERS:
-        try:
-            clips[column] = pd.to_numeric(clips[column]).astype("Int64")
-        except (TypeError, ValueError) as error:
-            raise MerError(f"{source}: the column {column} holds something that is no frame number ({error})") from error
-    clips["fps"] = pd.to_numeric(clips["fps"]).astype("Float64")
+        clips[column] = _numbers(clips, column, "Int64", source)
+    clips["fps"] = _numbers(clips, "fps", "Float64", source)
     twice = clips.duplicated(KEY, keep=False)
     if twice.any():
         raise MerError(f"{source}: {_name(clips[twice].iloc[0])} has {int(twice.sum())} rows; a clip has one")
-    disordered = ((clips["onset"] > clips["apex"]) | (clips["apex"] > clips["offset"])).fillna(False)
+    onset, apex, offset = (clips[column] for column in FRAME_NUMBERS)
+    # The third comparison is for clips without an apex.
+    disordered = ((onset > apex) | (apex > offset) | (onset > offset)).fillna(False)
     if disordered.any():
         row = clips[disordered].iloc[0]
         raise MerError(
@@ -69,10 +77,13 @@ def map_labels(
         source: as in :func:`validate`.
 
     Raises:
-        MerError: a label outside the map, or a class outside ``classes``.
+        MerError: a label outside the map, a class outside ``classes``, or no clip left.
     """
+    label_map = {str(label): target for label, target in label_map.items()}  # YAML reads 1 as a number
     if strange := sorted({str(target) for target in label_map.values() if target is not None} - set(classes)):
-        raise MerError(f"data.label_map names the class {strange[0]!r}, which is not in data.classes {list(classes)}")
+        raise MerError(
+            f"data.label_map names the class {strange[0]!r}, which is not in data.classes {list(classes)}"
+        )
     unknown = clips[~clips["label"].isin(list(label_map))]
     if not unknown.empty:
         row = unknown.iloc[0]
@@ -81,7 +92,10 @@ def map_labels(
             f"({', '.join(label_map)}): add it to data.label_map, with null to leave such clips out"
         )
     mapped = clips.assign(label=clips["label"].map(label_map))
-    return mapped[mapped["label"].notna()].reset_index(drop=True)
+    mapped = mapped[mapped["label"].notna()].reset_index(drop=True)
+    if mapped.empty:
+        raise MerError(f"{source}: data.label_map leaves out all {len(clips)} clips; map a label to a class")
+    return mapped
 
 
 def targets(clips: pd.DataFrame, classes: Sequence[str]) -> list[int]:
@@ -95,6 +109,26 @@ def class_counts(clips: pd.DataFrame) -> pd.DataFrame:
     counts = clips.groupby(["database", "label"]).size().unstack(fill_value=0)
     counts["subjects"] = clips.groupby("database")["subject"].nunique()
     return counts
+
+
+def _numbers(
+    clips: pd.DataFrame, column: str, dtype: Literal["Int64", "Float64"], source: Path | str
+) -> pd.Series:
+    given = clips[column].notna()
+    values = clips[column].astype(object).where(given, None)
+    numbers = pd.to_numeric(values, errors="coerce").astype("Float64")
+    usable = numbers.notna() & (numbers.abs() < float("inf"))
+    if dtype == "Int64":
+        usable &= numbers % 1 == 0
+    wrong = given & ~usable.fillna(False)
+    if wrong.any():
+        row = clips[wrong].iloc[0]
+        kind = "frame number" if dtype == "Int64" else "number"
+        raise MerError(
+            f"{source}: {_name(row)} has the {column} '{row[column]}', which is no {kind}; "
+            "correct it or leave it empty"
+        )
+    return numbers.astype(dtype)
 
 
 def _name(row: pd.Series) -> str:

@@ -2,14 +2,14 @@
 
 A set lies in ``<cache>/encoded/<key>/`` as ``images.npy`` (N, H, W, C) float32 and ``about.json``. The
 key is a hash of the frames' manifest (path, size, mtime) and of the encoding's parameters, so a changed
-file or parameter is another set. It is written under a temporary name and renamed.
+file or parameter is another set. It is written under a temporary name and renamed; a lock a key lets one
+process encode while the others wait for its result.
 """
 
 import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from filelock import FileLock
 from rich.progress import track
 from torch import Tensor, nn
 
@@ -61,43 +62,40 @@ def encode(
 
     Raises:
         MerError: an encoding for images that are already encoded, or none for frames; a frame or
-            image that is missing, unreadable or of another size.
+            image that is missing, unreadable or of another size; a cache that cannot be written.
     """
     if "image" in clips.columns and encoding is not None:
         raise MerError(
-            f"encoding={type(encoding).__name__}: these clips are published as images that are already encoded; "
-            "use encoding=none"
+            f"encoding={type(encoding).__name__}: these clips are published as images that are already "
+            "encoded; use encoding=none"
         )
     if "frames" in clips.columns and encoding is None:
-        raise MerError("encoding=none: these clips are folders of frames; choose an encoding, such as apex_flow")
+        raise MerError(
+            "encoding=none: these clips are folders of frames; choose an encoding, such as apex_flow"
+        )
     key = _key(clips, encoding)
     folder = (cache or cache_dir()) / "encoded" / key
     if (found := open_set(folder)) is not None:
         return found
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=folder.parent))
     try:
-        content = _write(scratch / "images.npy", clips, encoding, torch.device(device), progress)
-        about = {"format": FORMAT, "clips": len(clips), "encoding": _parameters(encoding), "sha256": content}
-        (scratch / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-        if folder.exists():  # damaged: open_set refused it
-            shutil.rmtree(folder)
-        try:
-            scratch.rename(folder)
-        except OSError:
-            # Another process finished the same set first, which is as good as ours.
-            if open_set(folder) is None:
-                raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    result = open_set(folder)
-    if result is None:
-        raise MerError(f"{folder}: damaged directly after it was written; check the disk, or set MER_CACHE to another")
-    return result
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{key}.lock")):
+            # Another process may have encoded it while this one waited.
+            found = open_set(folder) or _make(folder, clips, encoding, torch.device(device), progress)
+    except OSError as error:
+        raise MerError(
+            f"{folder}: the encoded set cannot be written ({error.strerror or error}); "
+            "make room there, or set MER_CACHE to another folder"
+        ) from error
+    if found is None:
+        raise MerError(
+            f"{folder}: damaged directly after it was written; check the disk, or set MER_CACHE to another"
+        )
+    return found
 
 
 def open_set(folder: Path, *, verify: bool = True) -> EncodedSet | None:
-    """The set in a folder, memory-mapped and shared between processes; None where there is none or it is damaged.
+    """The set in a folder, memory-mapped and shared between processes; None if it is missing or damaged.
 
     Args:
         folder: a folder that :func:`encode` made.
@@ -107,13 +105,41 @@ def open_set(folder: Path, *, verify: bool = True) -> EncodedSet | None:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
         # Copy-on-write: the pages are shared, and torch gets an array that it may call writable.
         images = np.load(folder / "images.npy", mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError, KeyError, EOFError):
+    except Exception:  # a damaged header makes np.load raise nearly anything
         return None
-    if not isinstance(about, dict) or about.get("format") != FORMAT or about.get("clips") != len(images):
+    if (
+        not isinstance(about, dict)
+        or about.get("format") != FORMAT
+        or not isinstance(about.get("sha256"), str)
+    ):
         return None
-    if verify and hashlib.sha256(images.data).hexdigest() != about.get("sha256"):
+    # The hash covers the pixels, not the header that says what they are.
+    if images.dtype != np.float32 or images.ndim != 4 or not images.flags.c_contiguous:
         return None
-    return EncodedSet(torch.from_numpy(images).permute(0, 3, 1, 2), str(about["sha256"]), folder)
+    if about.get("clips") != len(images):
+        return None
+    if verify and hashlib.sha256(images.data).hexdigest() != about["sha256"]:
+        return None
+    return EncodedSet(torch.from_numpy(images).permute(0, 3, 1, 2), about["sha256"], folder)
+
+
+def _make(
+    folder: Path, clips: pd.DataFrame, encoding: nn.Module | None, device: torch.device, progress: bool
+) -> EncodedSet | None:
+    """Encode under a temporary name and rename; the caller holds the lock."""
+    scratch = folder.with_name(f".{folder.name}")
+    for leftover in (scratch, folder):  # of a process that was killed; of a set that is damaged
+        if leftover.exists():
+            shutil.rmtree(leftover)
+    scratch.mkdir()
+    try:
+        content = _write(scratch / "images.npy", clips, encoding, device, progress)
+        about = {"format": FORMAT, "clips": len(clips), "encoding": _parameters(encoding), "sha256": content}
+        (scratch / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return open_set(folder)
 
 
 def _write(
@@ -121,34 +147,35 @@ def _write(
 ) -> str:
     """Stream the images into a file; returns their sha256. Memory holds one batch, whatever the size."""
     digest = hashlib.sha256()
-    array: np.memmap | None = None
-    start = 0
+    shape: tuple[int, ...] | None = None
     what = "reading images" if encoding is None else f"encoding {len(clips)} clips"
     batches = track(_batches(clips, encoding), what, total=None, disable=not progress, transient=True)
-    with torch.inference_mode():
+    # Not a memory map: writing one to a full disk ends the process with a bus error.
+    with path.open("wb") as file, torch.inference_mode():
         for names, frames, lengths in batches:
             images = frames[:, 0].float()
             if encoding is not None:
                 images = encoding.to(device)(frames.to(device), lengths.to(device)).cpu()
             block = images.permute(0, 2, 3, 1).contiguous().numpy().astype(np.float32, copy=False)
-            if array is None:
-                array = np.lib.format.open_memmap(path, "w+", np.float32, (len(clips), *block.shape[1:]))
-            if array.shape[1:] != block.shape[1:]:
-                height, width = block.shape[1:3]
-                raise MerError(
-                    f"{names[0]}: the image is {width}x{height} but the first was {array.shape[2]}x{array.shape[1]}; "
-                    "set encoding.size, or give images of one size"
+            if shape is None:
+                shape = block.shape[1:]
+                np.lib.format.write_array_header_1_0(
+                    file, {"descr": block.dtype.str, "fortran_order": False, "shape": (len(clips), *shape)}
                 )
-            array[start : start + len(block)] = block
+            if block.shape[1:] != shape:
+                (height, width, _), (first_height, first_width, _) = block.shape[1:], shape
+                raise MerError(
+                    f"{names[0]}: the image is {width}x{height} but the first was "
+                    f"{first_width}x{first_height}; "
+                    + ("give images of one size" if encoding is None else "set encoding.size")
+                )
+            file.write(block.data)
             digest.update(block.data)
-            start += len(block)
-    if array is not None:
-        array.flush()
     return digest.hexdigest()
 
 
 def _batches(clips: pd.DataFrame, encoding: nn.Module | None) -> Iterator[tuple[list[str], Tensor, Tensor]]:
-    """(names, frames (B, T, C, H, W) padded at the end, lengths (B,)); clips of one frame size share a batch."""
+    """(names, frames (B, T, C, H, W) padded at the end, lengths (B,)); frames of one size share a batch."""
     names: list[str] = []
     waiting: list[Tensor] = []
     for row in clips.itertuples(index=False):
@@ -170,7 +197,9 @@ def _read(row: object, encoding: nn.Module | None) -> Tensor:
     onset, apex, offset = row.onset, row.apex, row.offset  # type: ignore[attr-defined]
     if encoding.reads == "onset_apex":
         if pd.isna(onset) or pd.isna(apex):
-            raise MerError(f"{folder}: clip {name} has no onset or apex frame number, which this encoding needs")
+            raise MerError(
+                f"{folder}: clip {name} has no onset or apex frame number, which this encoding needs"
+            )
         numbers = [int(onset), int(apex)]
     else:
         numbers = list(list_frames(folder))
@@ -178,7 +207,9 @@ def _read(row: object, encoding: nn.Module | None) -> Tensor:
         last = int(offset) if not pd.isna(offset) else numbers[-1]
         numbers = [number for number in numbers if first <= number <= last]
         if not numbers:
-            raise MerError(f"{folder}: clip {name} has no frame between its onset {first} and its offset {last}")
+            raise MerError(
+                f"{folder}: clip {name} has no frame between its onset {first} and its offset {last}"
+            )
     return read_clip(folder, numbers, grey=encoding.reads == "onset_apex", threads=os.cpu_count() or 1)
 
 
@@ -192,7 +223,11 @@ def _pad(clips: list[Tensor]) -> tuple[Tensor, Tensor]:
 def _parameters(encoding: nn.Module | None) -> dict[str, object]:
     if encoding is None:
         return {"name": "none"}
-    public = {key: repr(value) for key, value in vars(encoding).items() if not key.startswith("_") and key != "training"}
+    public = {
+        key: repr(value)
+        for key, value in vars(encoding).items()
+        if not key.startswith("_") and key != "training"
+    }
     return {"name": type(encoding).__name__, **public}
 
 
@@ -208,6 +243,6 @@ def _key(clips: pd.DataFrame, encoding: nn.Module | None) -> str:
             try:
                 stat = path.stat()
             except OSError as error:
-                raise MerError(f"{path}: cannot be read ({error.strerror})") from error
+                raise MerError(f"{path}: cannot be read ({error.strerror}); check data.root") from error
             digest.update(f"{path.absolute()}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:20]

@@ -10,10 +10,12 @@ scaled to 0..255. ``u_train`` holds every other subject's ``u_test`` again and i
 
 import re
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
 from mer.data.clips import validate
+from mer.data.module import DatabaseData
 from mer.errors import MerError
 
 LABELS = {"0": "negative", "1": "positive", "2": "surprise"}
@@ -43,10 +45,21 @@ def read_clips(root: Path) -> pd.DataFrame:
     return validate(clips.reindex(columns=[*clips.columns, "onset", "apex", "offset", "fps"]), root)
 
 
+class MEGC2019UVOSDataModule(DatabaseData):
+    """One fold of the published flow images; ``encoding`` stays None."""
+
+    database = "megc2019_uvos"
+    read_clips = staticmethod(read_clips)
+    label_map = MappingProxyType({label: label for label in LABELS.values()})
+    classes_in_order = tuple(LABELS.values())
+
+
 def _subject_rows(folder: Path) -> list[dict[str, str]]:
     database = next((name for name, pattern in _DATABASES if pattern.fullmatch(folder.name)), None)
     if database is None:
-        raise MerError(f"{folder}: not a subject of the release (sub01 CASME II, s01 SMIC, 006 SAMM); move it away")
+        raise MerError(
+            f"{folder}: not a subject of the release (sub01 CASME II, s01 SMIC, 006 SAMM); move it away"
+        )
     labels = sorted(path for path in (folder / "u_test").glob("[!.]*") if path.is_dir())
     rows = []
     for label in labels:
@@ -66,5 +79,7 @@ def _subject_rows(folder: Path) -> list[dict[str, str]]:
                 }
             )
     if not rows:
-        raise MerError(f"{folder}: a subject without images (u_test/0, 1, 2 hold *.png); restore them or remove it")
+        raise MerError(
+            f"{folder}: a subject without images (u_test/0, 1, 2 hold *.png); restore them or remove it"
+        )
     return rows

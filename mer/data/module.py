@@ -1,7 +1,7 @@
 """The LightningDataModule of one fold: encoded images on the device, batches by index."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -56,6 +56,11 @@ class FoldData(pl.LightningDataModule):
             raise MerError(f"order={order!r}: choose shuffled, release or balanced")
         if batch_size < 1:
             raise MerError(f"batch_size={batch_size}: at least 1")
+        if len(encoded.images) != len(clips):
+            raise MerError(
+                f"{encoded.folder}: {len(encoded.images)} images for a table of {len(clips)} clips; "
+                "encode the table that is split"
+            )
         splits.check(clips, [split])
         self.classes = list(classes)
         self.split = split
@@ -76,7 +81,7 @@ class FoldData(pl.LightningDataModule):
         return len(self.classes)
 
     def class_weights(self) -> Tensor:
-        """(num_classes,) inverse class frequency of the training rows, mean 1 over them; absent classes get 0."""
+        """(num_classes,) inverse class frequency of the training rows, mean 1 over them; 0 where absent."""
         counts = torch.bincount(self.targets[list(self.split.train)], minlength=self.num_classes).float()
         present = counts > 0
         return torch.where(present, counts.sum() / (present.sum() * counts.clamp(min=1)), 0.0)
@@ -100,7 +105,7 @@ class FoldData(pl.LightningDataModule):
 
     def _in_order(self, rows: Sequence[int]) -> DataLoader[Batch]:
         index = torch.tensor(rows)
-        return self._loader(index, [index_batch for index_batch in torch.arange(len(index)).split(self.batch_size)])
+        return self._loader(index, list(torch.split(torch.arange(len(index)), self.batch_size)))
 
     def _loader(self, rows: Tensor, batches: Sampler[Tensor] | list[Tensor]) -> DataLoader[Batch]:
         # batch_size None: the sampler yields whole index tensors, so a batch is one indexing operation.
@@ -109,7 +114,7 @@ class FoldData(pl.LightningDataModule):
 
 
 class _Rows(Dataset[Batch]):
-    """Some rows of the encoded set, gathered once so that a batch is read from contiguous memory."""
+    """Some rows of the encoded set; a batch is gathered by one indexing operation."""
 
     def __init__(self, images: Tensor, targets: Tensor, rows: Tensor) -> None:
         # Indexing a channels_last view would return another memory format; its (N, H, W, C) base keeps it.
@@ -150,7 +155,7 @@ class BatchOrder(Sampler[Tensor]):
         return -(-len(self.targets) // self.batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
-        return iter(self._permutation().split(self.batch_size))
+        return iter(torch.split(self._permutation(), self.batch_size))
 
     def _permutation(self) -> Tensor:
         if self.order == "release":
@@ -187,9 +192,13 @@ class DatabaseData(FoldData):
     """
 
     database: ClassVar[str]
-    read_clips: ClassVar[Callable[[Path], pd.DataFrame]]
     label_map: ClassVar[Mapping[str, str | None]]
     classes_in_order: ClassVar[Sequence[str]]
+
+    @staticmethod
+    def read_clips(root: Path) -> pd.DataFrame:
+        """The clip table of the database's folder; a subclass sets it to ``staticmethod(read_clips)``."""
+        raise NotImplementedError
 
     def __init__(
         self,
@@ -201,7 +210,10 @@ class DatabaseData(FoldData):
         order: Order = "shuffled",
         seed: int = 0,
     ) -> None:
+        if fold == "all":
+            raise MerError("fold=all: a data module holds one fold; name it, or give its position as in #0")
         folder = find_root(self.database, root)
+        # Of the class, not of self: a plain function in a subclass must not become a method.
         clips = clip_table.map_labels(
             type(self).read_clips(folder), self.label_map, self.classes_in_order, folder
         )
@@ -214,5 +226,3 @@ class DatabaseData(FoldData):
             order=order,
             seed=seed,
         )
-
-

@@ -19,17 +19,21 @@ def find_root(database: str, root: str | Path | None = None) -> Path:
         MerError: nothing names the folder, or it does not exist.
     """
     variable = f"MER_ROOT_{database.upper()}"
-    named_by, value = "data.root", root
-    if value is None:
-        named_by, value = variable, os.environ.get(variable)
-    if value is None:
+    # An empty text names no folder: Path("") would be the current one.
+    named_by, value = "data.root", str(root or "")
+    if not value:
+        named_by, value = variable, os.environ.get(variable, "")
+    if not value:
         named_by, value = f"{ROOTS_FILE}, key {database}", _from_file(database)
-    if value is None:
+    if not value:
         raise MerError(
             f"{database}: its folder is not known; pass data.root=/path/to/{database}, "
             f"or set {variable}, or write '{database}: /path' into {ROOTS_FILE}"
         )
-    path = Path(value).expanduser()
+    try:
+        path = Path(value).expanduser()
+    except RuntimeError as error:
+        raise MerError(f"{value}: no such user ({named_by}); write the path in full") from error
     if not path.is_dir():
         raise MerError(f"{path}: no such folder ({named_by}); it should be the folder of {database}")
     return path
@@ -37,17 +41,16 @@ def find_root(database: str, root: str | Path | None = None) -> Path:
 
 def cache_dir() -> Path:
     """``MER_CACHE``, else ``~/.cache/mer``: encoded sets and the synthetic database, safe to delete."""
-    return Path(os.environ.get("MER_CACHE", "~/.cache/mer")).expanduser()
+    return Path(os.environ.get("MER_CACHE") or "~/.cache/mer").expanduser()
 
 
-def _from_file(database: str) -> str | None:
+def _from_file(database: str) -> str:
     if not ROOTS_FILE.is_file():
-        return None
+        return ""
     try:
         roots = yaml.safe_load(ROOTS_FILE.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise MerError(f"{ROOTS_FILE}: not YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(roots, dict):
         raise MerError(f"{ROOTS_FILE}: expected lines such as '{database}: /path/to/{database}'")
-    value = roots.get(database)
-    return None if value is None else str(value)
+    return str(roots.get(database) or "")

@@ -29,11 +29,12 @@ def loso(clips: pd.DataFrame, *, validation: float = 0.0, seed: int = 0) -> list
         clips: a validated, mapped clip table.
         validation: share of the training subjects (not clips) kept for validation, 0..1.
         seed: draws the validation subjects; each fold draws its own.
+
+    Raises:
+        MerError: a share that leaves no subject on one side.
     """
     subject = _subjects(clips)
-    return [
-        _split(fold, subject, [fold], validation, f"{seed}/{fold}") for fold in dict.fromkeys(subject)
-    ]
+    return [_split(fold, subject, [fold], validation, f"{seed}/{fold}") for fold in dict.fromkeys(subject)]
 
 
 def holdout(clips: pd.DataFrame, *, test: float = 0.3, validation: float = 0.0, seed: int = 0) -> list[Split]:
@@ -47,7 +48,8 @@ def holdout(clips: pd.DataFrame, *, test: float = 0.3, validation: float = 0.0, 
     drawn = _draw(subjects, test, f"{seed}/test")
     if not drawn or len(drawn) == len(subjects):
         raise MerError(
-            f"protocol.test={test} of {len(subjects)} subjects leaves none to train or none to test; choose another share"
+            f"protocol.test={test} of {len(subjects)} subjects leaves none to train or none to test; "
+            "choose another share"
         )
     return [_split(HOLDOUT_FOLD, subject, drawn, validation, f"{seed}/validation")]
 
@@ -60,7 +62,7 @@ def select(splits: Sequence[Split], fold: str) -> list[Split]:
     """
     if fold == "all":
         return list(splits)
-    if fold.startswith("#") and fold[1:].isdigit():
+    if fold.startswith("#") and fold[1:].isdecimal():
         if int(fold[1:]) < len(splits):
             return [splits[int(fold[1:])]]
         raise MerError(f"fold={fold}: there are {len(splits)} folds, #0 to #{len(splits) - 1}")
@@ -89,7 +91,9 @@ def check(clips: pd.DataFrame, splits: Sequence[Split]) -> None:
                 raise MerError(f"leak in fold {split.fold}: subject {both[0]} is in {one} and in {other}")
         if not split.train or not split.test:
             empty = "train" if not split.train else "test"
-            raise MerError(f"fold {split.fold} has no clip to {empty}; this protocol needs at least two subjects")
+            raise MerError(
+                f"fold {split.fold} has no clip to {empty}; this protocol needs at least two subjects"
+            )
         for row in split.test:
             if row in tested:
                 clip = clips.iloc[row]
@@ -108,7 +112,10 @@ def check_complete(clips: pd.DataFrame, splits: Sequence[Split]) -> None:
     """
     if missing := sorted(set(range(len(clips))) - {row for split in splits for row in split.test}):
         clip = clips.iloc[missing[0]]
-        raise MerError(f"clip {clip['database']}/{clip['subject']}/{clip['clip']} is tested in no fold ({len(missing)} such)")
+        raise MerError(
+            f"clip {clip['database']}/{clip['subject']}/{clip['clip']} is tested in no fold "
+            f"({len(missing)} such)"
+        )
 
 
 def _subjects(clips: pd.DataFrame) -> list[str]:
@@ -126,6 +133,11 @@ def _draw(subjects: Sequence[str], share: float, key: str) -> list[str]:
 def _split(fold: str, subject: Sequence[str], tested: Sequence[str], validation: float, key: str) -> Split:
     rest = [name for name in dict.fromkeys(subject) if name not in set(tested)]
     held = set(_draw(rest, validation, key))
+    if rest and validation > 0 and not 0 < len(held) < len(rest):
+        raise MerError(
+            f"protocol.validation={validation} of {len(rest)} subjects leaves none to train or none to "
+            f"validate in fold {fold}; choose another share"
+        )
     rows = range(len(subject))
     return Split(
         fold,

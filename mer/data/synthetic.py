@@ -2,7 +2,7 @@
 
 A subject is a drawn face. A clip moves it by a smooth field that is known (``displacement``), under
 nuisances that say nothing about the class: blinks, head motion, light, sensor noise.
-Coordinates of the drawing: x to the right and y down, both -1..1 over the crop.
+``drawn_face`` draws the neutral face and ``drawn_clip`` moves it; here the files are written and read.
 
 How hard it is was decided from signal and noise, before any network was trained on it. ``amplitude`` is what
 micro-expressions have in a crop this small: no point moves by more than 2 px. Classes overlap through
@@ -12,191 +12,31 @@ a quarter of the smallest peak. A linear classifier on TV-L1 images, over three 
 at: it made too many mistakes at stray=.5, so stray became .35. On onset frames it stayed at chance.
 """
 
+import hashlib
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 from filelock import FileLock
-from numpy.typing import NDArray
 
-from mer.data.drawn_face import OVERSAMPLING, REFERENCE, Face, Image, axes, draw_face, draw_subject, inside
+from mer.data.clips import validate
+from mer.data.drawn_clip import LABELS, Clip, draw_clip, render
+from mer.data.drawn_face import REFERENCE, Face, draw_face, draw_subject
+from mer.data.module import DatabaseData
+from mer.data.roots import cache_dir
 from mer.errors import MerError
 
-LABELS = ("negative", "positive", "surprise")
 FPS = 60.0
-
-
-@dataclass(frozen=True)
-class Clip:
-    """What happens in one clip. Frames are counted as in the file names; lengths as in ``displacement``."""
-
-    label: str
-    first: int
-    onset: int
-    apex: int
-    offset: int
-    last: int
-    peak: float  # px at REFERENCE
-    bumps: NDArray[np.float64]  # (n, 5): centre x, centre y, radius, direction x, direction y
-    blink: tuple[float, float] | None  # frame at which the eyes are shut, frames from open to shut
-    head: NDArray[np.float64]  # (3, 3): size, radians a frame, phase of: shift x (px), shift y (px), rotation
-    light: NDArray[np.float64]  # (2, 3): the same of the gain and of its slope from left to right
-    noise: float  # standard deviation in greys
-    noise_seed: int
-
-
-def _movements(face: Face) -> list[tuple[str, list[tuple[float, ...]]]]:
-    """The movements of each class: bumps that act together, as in ``Clip.bumps``."""
-    mouth_x, mouth_y, eye_x, eye_y = (face[key] for key in ("mouth_width", "mouth_y", "eye_x", "eye_y"))
-    brow_y, lid_y = eye_y - face["brow_gap"], eye_y - face["eye_height"]
-
-    def pair(x: float, y: float, r: float, dx: float, dy: float) -> list[tuple[float, ...]]:
-        return [(-x, y, r, -dx, dy), (x, y, r, dx, dy)]
-
-    return [
-        ("positive", pair(mouth_x, mouth_y, 0.15, 0.6, -0.8)),  # lip corners
-        ("positive", pair(0.42, 0.20, 0.16, 0.1, -0.6)),  # cheeks
-        ("negative", pair(0.6 * eye_x, brow_y, 0.15, -0.4, 0.9)),  # inner brows
-        ("negative", pair(mouth_x, mouth_y + 0.02, 0.14, 0.2, 0.8)),
-        ("surprise", pair(eye_x, brow_y, 0.17, 0.0, -1.0)),
-        ("surprise", pair(eye_x, lid_y, 0.09, 0.0, -0.5)),
-        ("surprise", [(0.0, mouth_y + 0.14, 0.22, 0.0, 0.9)]),  # jaw and lower lip
-    ]
-
-
-def draw_clip(
-    face: Face,
-    label: str,
-    seed: tuple[int, int, int],
-    *,
-    amplitude: tuple[float, float],
-    stray: float,
-    jitter: float,
-    noise: float,
-    blink: float,
-    head: float,
-    light: float,
-) -> Clip:
-    """Draw what happens in one clip; see ``write_synthetic`` for the parameters.
-
-    ``moved`` draws the expression, ``free`` all else: so the class cannot shift what it must not decide.
-    """
-    free, moved = (np.random.default_rng((*seed, stream)) for stream in (1, 2))
-    # Numbers of two and of three digits in every clip, so that sorting names as text would be wrong.
-    steps = free.integers([88, 1, 6, 5, 0], [95, 4, 10, 9, 3])
-    first, onset, apex, offset, last = (int(number) for number in np.cumsum(steps))
-    shut = float(free.uniform(first, last)), float(free.uniform(1.5, 3.0))
-    # A turn of a sine in a clip at most: size, radians a frame, phase.
-    waves = np.array([(free.normal(), free.uniform(0.1, 0.3), free.uniform(0, 6.28)) for _ in range(5)])
-    waves[:, 0] *= [head, head, 0.004 * head, light, light]
-    blinks, noise_seed = bool(free.random() < blink), int(free.integers(2**31))
-
-    bumps = []
-    for kind, group in _movements(face):
-        weight = moved.uniform(0.3, 1.0) if kind == label else moved.uniform(0.0, stray)
-        for x, y, r, dx, dy in group:
-            side = weight * moved.uniform(0.6, 1.0)  # no face moves symmetrically
-            direction = side * complex(dx, dy) * np.exp(1j * moved.normal(0, 4 * jitter))
-            cx, cy = moved.normal((x, y), jitter)
-            bumps.append((cx, cy, r * moved.uniform(0.85, 1.2), direction.real, direction.imag))
-    return Clip(
-        *(label, first, onset, apex, offset, last),
-        peak=float(moved.uniform(*amplitude)),
-        bumps=np.array(bumps),
-        blink=shut if blinks else None,
-        head=waves[:3],
-        light=waves[3:],
-        noise=noise,
-        noise_seed=noise_seed,
-    )
-
-
-def intensity(clip: Clip, frame: float) -> float:
-    """How far the expression has gone, 0..1: 0 up to onset, 1 at the apex, 0 from offset on, smoothly."""
-    t = float(np.interp(frame, [clip.onset, clip.apex, clip.offset], [0.0, 1.0, 0.0]))
-    return t * t * (3 - 2 * t)
-
-
-def displacement(clip: Clip, frame: float, size: int = REFERENCE) -> Image:
-    """The expression's motion from the neutral face to ``frame``, without the head's.
-
-    Returns:
-        float32 (2, size, size), u to the right and v down in pixels, at the neutral face's pixels: what an
-        optical flow from onset to ``frame`` should find. Its longest vector at the apex is ``clip.peak``
-        pixels at size 112, and in proportion at another.
-    """
-    x, y = axes(size)
-    cx, cy, r, dx, dy = (column[:, None] for column in clip.bumps.T)
-    rows, columns = np.exp(-0.5 * ((y[:, 0] - cy) / r) ** 2), np.exp(-0.5 * ((x[0] - cx) / r) ** 2)
-    field = np.stack([(rows * d).T @ columns for d in (dx, dy)])
-    longest = np.hypot(*field).max()
-    scale = intensity(clip, frame) * clip.peak * size / REFERENCE / longest
-    return np.asarray(scale * field, np.float32)
-
-
-def head_motion(clip: Clip, frame: float, size: int = REFERENCE) -> Image:
-    """The head's motion from the straight pose to ``frame``: a shift and a rotation about the centre.
-
-    Returns:
-        float32 (2, size, size), u, v in pixels; between two frames the head moves by the difference of two.
-    """
-    shift_x, shift_y, turn = clip.head[:, 0] * np.sin(clip.head[:, 1] * frame + clip.head[:, 2])
-    x, y = (axis * size / 2 for axis in axes(size))
-    u = np.cos(turn) * x - np.sin(turn) * y - x + shift_x * size / REFERENCE
-    v = np.sin(turn) * x + np.cos(turn) * y - y + shift_y * size / REFERENCE
-    return np.stack([u, v]).astype(np.float32)
-
-
-def render(face: Face, clip: Clip, drawing: Image) -> NDArray[np.uint8]:
-    """Render all frames of a clip, from ``first`` to ``last``.
-
-    Args:
-        face: The subject.
-        clip: What happens.
-        drawing: ``draw_face(face, size)``; drawn once for all clips of the subject.
-
-    Returns:
-        uint8 (T, size, size).
-    """
-    size = drawing.shape[1] // OVERSAMPLING
-    rng = np.random.default_rng(clip.noise_seed)
-    grid = np.stack(np.meshgrid(*[np.arange(size, dtype=np.float32)] * 2))
-    x, _ = axes(size)
-    _, y = axes(OVERSAMPLING * size)
-    at_apex = displacement(clip, clip.apex, size)
-    frames = []
-    for frame in range(clip.first, clip.last + 1):
-        canvas = drawing[0]
-        shut = 1.5 * (1 - abs(frame - clip.blink[0]) / clip.blink[1]) if clip.blink else 0.0
-        if shut > 0:  # the drawings differ at the eyes only, so the lid may come down as a straight line
-            lid = face["eye_y"] + 1.5 * face["eye_height"] * (2 * min(shut, 1) - 1)
-            canvas = canvas + inside(lid - y, 0.02) * (drawing[1] - canvas)
-        # Sampling goes backwards, from the frame's pixels to the drawing's: undo the head, then the
-        # expression. b(q) = d(q - b(q)) inverts the expression; it contracts, since the field is smooth.
-        target = grid - head_motion(clip, frame, size)
-        field = np.moveaxis(intensity(clip, frame) * at_apex, 0, -1)
-        source = target
-        for _ in range(4):
-            source = target - np.moveaxis(_sample(field, source), -1, 0)
-        image = _sample(canvas, (source + 0.5) * OVERSAMPLING - 0.5)
-        gain, tilt = clip.light[:, 0] * np.sin(clip.light[:, 1] * frame + clip.light[:, 2])
-        image = image * (1 + gain + tilt * x) + clip.noise * rng.standard_normal((size, size), np.float32)
-        frames.append(np.clip(np.rint(image), 0, 255).astype(np.uint8))
-    return np.stack(frames)
-
-
-def _sample(image: Image, at: Image) -> Image:
-    """Read ``image`` (H, W) or (H, W, C) at the pixel positions ``at`` (2: x, y, h, w)."""
-    return cv2.remap(image, at[0], at[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+FORMAT = 1  # raise it when the same parameters give other bytes
 
 
 def write_synthetic(
-    root: Path,
+    root: Path | None = None,
     *,
     subjects: int = 8,
     clips_per_class: int = 4,
@@ -209,7 +49,7 @@ def write_synthetic(
     blink: float = 0.3,
     head: float = 0.2,
     light: float = 0.02,
-) -> None:
+) -> Path:
     """Write the database as ``<root>/<subject>/<clip>/img<frame>.png``, ``clips.csv`` and ``synthetic.json``.
 
     The same arguments give the same bytes, and a subject does not depend on how many there are. A tree
@@ -217,7 +57,7 @@ def write_synthetic(
     arguments, is replaced.
 
     Args:
-        root: The folder to write.
+        root: The folder to write; None is one in ``cache_dir()`` that the parameters name.
         subjects: Number of subjects.
         clips_per_class: Clips of each label, of every subject.
         size: Side of the square frames in pixels.
@@ -231,22 +71,28 @@ def write_synthetic(
         head: Standard deviation of the size of the head's shift, in pixels at size 112.
         light: Standard deviation of the size of the drift of the light, as a part of it.
 
+    Returns:
+        ``root``, absolute.
+
     Raises:
         MerError: A parameter is out of range, or ``root`` holds something that this function did not write.
     """
+    amplitude = (float(amplitude[0]), float(amplitude[1]))  # a config has a list
     parameters = {key: value for key, value in locals().items() if key != "root"}
     if min(subjects, clips_per_class) < 1 or size < 16 or not 0 < amplitude[0] <= amplitude[1] <= 2:
         raise MerError(
             f"synthetic: bad parameters {parameters}: subjects and clips_per_class start at 1, size at 16, "
             "and amplitude is two rising numbers in (0, 2]"
         )
-    text = json.dumps({"format": 1, **parameters}, indent=1)
+    text = json.dumps({"format": FORMAT, **parameters}, indent=1)
+    if root is None:
+        root = cache_dir() / "synthetic" / hashlib.sha256(text.encode()).hexdigest()[:8]
     root = Path(root).expanduser().absolute()
     root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(root.with_name(f".{root.name}.lock")):  # folds in several processes write it once
         mark = root / "synthetic.json"
         if mark.is_file() and mark.read_text() == text:
-            return
+            return root
         _refuse_foreign(root)
         new = root.with_name(f".{root.name}.writing")
         shutil.rmtree(new, ignore_errors=True)
@@ -263,6 +109,7 @@ def write_synthetic(
         (new / "synthetic.json").write_text(text)
         shutil.rmtree(root, ignore_errors=True)
         new.rename(root)
+    return root
 
 
 def _refuse_foreign(root: Path) -> None:
@@ -284,45 +131,86 @@ def _write_subject(
     root: Path, subject: int, clips_per_class: int, size: int, seed: int, motion: dict[str, Any]
 ) -> list[dict[str, object]]:
     """Write the frames of one subject and return its rows of clips.csv."""
-    looks, order = (np.random.default_rng((seed, subject, 0, stream)) for stream in (1, 2))
-    face = draw_subject(looks)
+    face, clips = draw_clips(subject, clips_per_class=clips_per_class, seed=seed, **motion)
     drawing = draw_face(face, size)
     rows: list[dict[str, object]] = []
-    # Shuffled, so that the name of a clip does not tell its label.
-    for number, label in enumerate(order.permutation(np.repeat(LABELS, clips_per_class)), start=1):
-        clip = draw_clip(face, str(label), (seed, subject, number), **motion)
-        folder = root / f"s{subject + 1:02d}" / f"c{number:02d}"
+    for name, clip in clips.items():
+        folder = root / f"s{subject + 1:02d}" / name
         folder.mkdir(parents=True)
-        for frame, image in enumerate(render(face, clip, drawing), start=clip.first):
+        video = render(face, clip, drawing)
+        for frame, image in enumerate(video, start=clip.first):
             path = folder / f"img{frame}.png"
             if not cv2.imwrite(str(path), image, [cv2.IMWRITE_PNG_COMPRESSION, 1]):
                 raise MerError(f"{path} could not be written: is the disk full?")
-        frames = {"onset": clip.onset, "apex": clip.apex, "offset": clip.offset}
-        rows.append(
-            {"subject": folder.parent.name, "clip": folder.name, "label": clip.label, **frames, "fps": FPS}
-        )
+        numbers = {"onset": clip.onset, "apex": clip.apex, "offset": clip.offset, "frames": len(video)}
+        rows.append({"subject": folder.parent.name, "clip": name, "label": clip.label, **numbers, "fps": FPS})
     return rows
+
+
+def draw_clips(
+    subject: int, *, clips_per_class: int, seed: int, **motion: Any
+) -> tuple[Face, dict[str, Clip]]:
+    """The face of the subject with this index, and its clips by name: what is known of the written frames.
+
+    Args:
+        subject: 0 is s01.
+        clips_per_class, seed, motion: as in ``write_synthetic``, which has the defaults.
+    """
+    looks, order = (np.random.default_rng((seed, subject, 0, stream)) for stream in (1, 2))
+    face = draw_subject(looks)
+    # Shuffled, so that the name of a clip does not tell its label.
+    labels = order.permutation(np.repeat(LABELS, clips_per_class))
+    return face, {
+        f"c{number:02d}": draw_clip(face, str(label), (seed, subject, number), **motion)
+        for number, label in enumerate(labels, start=1)
+    }
 
 
 def read_clips(root: Path) -> pd.DataFrame:
     """Read the clip table of a database that ``write_synthetic`` wrote.
 
     Returns:
-        Columns database ("synthetic"), subject, clip, label (str), onset, apex, offset (Int64: numbers in
-        the file names), fps (float), frames (str: absolute path of the clip's folder), sorted by the
-        first three.
+        A validated clip table: database is "synthetic", frames the absolute path of the clip's folder.
 
     Raises:
-        MerError: ``root`` or its clips.csv is missing.
+        MerError: ``root`` or its clips.csv is missing or of another version, or a clip has lost frames.
     """
     root = Path(root).expanduser().absolute()
     path = root / "clips.csv"
     if not path.is_file():
         raise MerError(f"{path} is missing: write the synthetic database with write_synthetic({str(root)!r})")
-    kinds = dict.fromkeys(("subject", "clip", "label"), "str") | dict.fromkeys(
-        ("onset", "apex", "offset"), "Int64"
-    )
-    table = pd.read_csv(path, dtype={**kinds, "fps": "float64"})
-    table.insert(0, "database", "synthetic")
+    table = pd.read_csv(path, dtype=dict.fromkeys(("subject", "clip", "label"), "str"))
+    if "frames" not in table.columns:
+        raise MerError(f"{path} was written by another version: remove {root}, so that it is written anew")
+    written = table["frames"].tolist()
     table["frames"] = [str(root / s / c) for s, c in zip(table["subject"], table["clip"], strict=True)]
-    return table.sort_values(["database", "subject", "clip"], ignore_index=True)
+    for folder, count in zip(table["frames"], written, strict=True):
+        found = sum(1 for _ in Path(folder).glob("img*.png"))
+        if found != count:
+            raise MerError(
+                f"{folder}: {found} of the {count} frames that were written are there: remove {root}, "
+                "so that it is written anew"
+            )
+    return validate(table.assign(database="synthetic"), path)
+
+
+def write_and_read(root: Path | None = None, **parameters: Any) -> pd.DataFrame:
+    """``write_synthetic`` with its parameters and defaults, then ``read_clips``."""
+    return read_clips(write_synthetic(root, **parameters))
+
+
+class SyntheticDataModule(DatabaseData):
+    """The default synthetic database, written to the cache when it is first asked for.
+
+    Args:
+        root: as in ``write_synthetic``; nothing has to be there.
+        options: fold, encoding and the rest of ``DatabaseData``'s.
+    """
+
+    database = "synthetic"
+    read_clips = staticmethod(read_clips)
+    label_map = MappingProxyType({label: label for label in LABELS})
+    classes_in_order = LABELS
+
+    def __init__(self, *, root: str | Path | None = None, **options: Any) -> None:
+        super().__init__(root=write_synthetic(None if root is None else Path(root)), **options)

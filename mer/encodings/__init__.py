@@ -6,5 +6,6 @@ Every module takes ``(clips, lengths)``, gives images (B, C', H', W') and says i
 
 from mer.encodings.apex_flow import ApexFlow as ApexFlow
 from mer.encodings.dynamic_image import DynamicImage as DynamicImage
+from mer.encodings.still_frame import StillFrame as StillFrame
 
-__all__ = ["ApexFlow", "DynamicImage"]
+__all__ = ["ApexFlow", "DynamicImage", "StillFrame"]

@@ -110,33 +110,42 @@ class ApexFlow(nn.Module):
         Raises:
             MerError: a clip that does not have exactly two frames, or C is neither 1 nor 3.
         """
-        if clips.ndim != 5 or clips.shape[1] != 2 or lengths.shape != clips.shape[:1] or (lengths != 2).any():
-            raise MerError(
-                f"apex flow takes two frames a clip, onset and apex, not clips of shape {tuple(clips.shape)} "
-                f"with lengths {sorted(set(lengths.flatten().tolist()))}: load the frames that "
-                "ApexFlow.reads names"
-            )
+        check_pairs(clips, lengths)
         return apex_flow(clips[:, 0], clips[:, 1], size=self.size, params=self.params)
 
 
 def apex_flow(onset: Tensor, apex: Tensor, *, size: int = 28, params: TVL1 | None = None) -> Tensor:
-    """The image (u, v, strain), each channel min-max scaled on its own to 0..255, then resized.
+    """The image (u, v, strain) in the order R, G, B: see ``flow_image``.
 
     Args:
         onset: (B, C, H, W), uint8 or float, 0..255, C 1 (grey) or 3 (R, G, B, turned grey).
         apex: the same shape.
-        size: side of the square output: bilinear, smoothed first where it shrinks.
+        size: side of the square output.
         params: of TV-L1; None is OpenCV's defaults.
 
     Returns:
-        (B, 3, size, size) float32, 0..255, on the device of ``onset``; a constant channel is 0.
+        (B, 3, size, size) float32, 0..255, on the device of ``onset``.
     """
-    flow = tvl1_flow(grey(onset), grey(apex), params=params)
-    image = torch.cat([flow, optical_strain(flow)], dim=1)
-    scaled = min_max(image.flatten(0, 1)[:, None]).view_as(image)
-    resized: Tensor = resize(scaled, (size, size), antialias=True)
-    # The weights of the smoothing sum to 1 only up to rounding.
-    return resized.clamp(0, 255)
+    return flow_image(tvl1_flow(grey(onset), grey(apex), params=params), size=size)
+
+
+def flow_image(flow: Tensor, *, size: int = 28) -> Tensor:
+    """Flow and its strain, resized, then each channel min-max scaled on its own to 0..255.
+
+    In this order, so that every channel touches 0 and 255, as in all of the published 28x28 images.
+
+    Args:
+        flow: (B, 2, H, W) float, (u, v) in pixels.
+        size: side of the square output: bilinear, smoothed first where it shrinks.
+
+    Returns:
+        (B, 3, size, size) of the same type, (u, v, strain), 0..255; a constant channel is 0.
+    """
+    channels = torch.cat([flow, optical_strain(flow)], dim=1)
+    # From 0 on: resizing keeps a constant only up to rounding, which would be stretched to 0..255.
+    channels = channels - channels.amin((2, 3), keepdim=True)
+    resized: Tensor = resize(channels, (size, size), antialias=True)
+    return min_max(resized.flatten(0, 1)[:, None]).view_as(resized)
 
 
 def tvl1_flow(first: Tensor, second: Tensor, *, params: TVL1 | None = None) -> Tensor:
@@ -188,11 +197,21 @@ def optical_strain(flow: Tensor) -> Tensor:
     return strain
 
 
+def check_pairs(clips: Tensor, lengths: Tensor) -> None:
+    """Raise MerError unless clips are (B, 2, C, H, W), an onset and an apex frame each, and lengths all 2."""
+    if clips.ndim != 5 or clips.shape[1] != 2 or lengths.shape != clips.shape[:1] or (lengths != 2).any():
+        raise MerError(
+            "this encoding takes two frames a clip, onset and apex, not clips of shape "
+            f"{tuple(clips.shape)} with lengths {sorted(set(lengths.flatten().tolist()))}: load the frames "
+            "that its class attribute reads names"
+        )
+
+
 def grey(images: Tensor) -> Tensor:
     """Images (B, 1 or 3, H, W) as (B, 1, H, W), 0..255: grey ones as they are, R, G, B as float32 luma."""
     channels = images.shape[1]
     if channels not in (1, 3):
-        raise MerError(f"apex flow takes grey or R, G, B frames, not {channels} channels")
+        raise MerError(f"this encoding takes grey or R, G, B frames, not {channels} channels")
     if channels == 1:
         return images
     luma: Tensor = rgb_to_grayscale(images.float())

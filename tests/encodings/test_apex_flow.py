@@ -6,11 +6,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from kornia.geometry.transform import resize
 from torch import Tensor
 from torch.testing import assert_close
 
 from mer.encodings import ApexFlow
-from mer.encodings.apex_flow import TVL1, apex_flow, grey, optical_strain, tvl1_flow
+from mer.encodings.apex_flow import TVL1, apex_flow, flow_image, grey, optical_strain, tvl1_flow
 from mer.errors import MerError
 
 
@@ -130,10 +131,26 @@ def test_image_is_u_v_strain_each_stretched_on_its_own(size: int) -> None:
     clips, lengths = pairs()
     image = ApexFlow(size=size)(clips, lengths)
     assert (image.dtype, image.shape) == (torch.float32, (3, 3, size, size))
-    assert image.min() >= 0
-    assert image.max() <= 255
-    # Smoothing narrows the range; jointly scaled channels would fill far less of it.
-    assert (image.amax((2, 3)) - image.amin((2, 3))).min() > 100
+    assert torch.equal(image.amin((2, 3)), torch.zeros(3, 3))
+    assert torch.equal(image.amax((2, 3)), torch.full((3, 3), 255.0))
+
+
+def test_the_flow_and_its_strain_are_resized_before_they_are_scaled() -> None:
+    flow = torch.randn(2, 2, 40, 56, generator=torch.Generator().manual_seed(0))
+    channels = torch.cat([flow, optical_strain(flow)], 1)
+    square = resize(channels, (28, 28), antialias=True)
+    low, high = square.amin((2, 3), keepdim=True), square.amax((2, 3), keepdim=True)
+    assert_close(flow_image(flow), (square - low) / (high - low) * 255, atol=1e-2, rtol=0)
+
+
+@pytest.mark.parametrize("size", [28, 33, 64])
+def test_a_constant_channel_is_zero_and_no_rounding_is_stretched(size: int) -> None:
+    flow = torch.randn(1, 2, 47, 40, generator=torch.Generator().manual_seed(0))
+    flow[:, 0] = 0.3
+    image = flow_image(flow, size=size)
+    assert not image[:, 0].any()
+    assert torch.equal(image.amax((2, 3)), torch.tensor([[0.0, 255.0, 255.0]]))
+    assert not flow_image(torch.full((1, 2, 47, 40), 0.3), size=size).any()
 
 
 def test_without_resizing_a_channel_is_an_affine_function_of_the_flow() -> None:

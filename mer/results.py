@@ -1,0 +1,261 @@
+"""Results of ours for a table: from a run folder, or as stored beside the table. No torch."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from mer import runs
+from mer.errors import MerError
+from mer.runs import KEY, NEUTRAL_KEYS, RunKey
+
+_MACHINE_PATH = re.compile(r"/|~|[A-Za-z]:[\\/]|file:")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What made a result. It holds no path of the machine."""
+
+    experiment: str
+    variant: str
+    data: str
+    protocol: str
+    seed: int
+    tag: str
+    classes: list[str]
+    content: str  # hash of the encoded data
+    clips: int
+    folds: int
+    epochs: int
+    seconds: float  # training, summed over the folds
+    commit: str
+    dirty: bool
+    mer: str
+    torch: str
+    date: str
+    config: dict[str, Any]
+
+    @property
+    def key(self) -> RunKey:
+        """The run that it was."""
+        return RunKey(self.experiment, self.variant, self.data, self.protocol, self.seed, self.tag)
+
+    @property
+    def name(self) -> str:
+        """As a table file names it."""
+        return f"{self.experiment}/{self.variant}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """The predictions of one run, last epoch, and what made them."""
+
+    where: Path
+    record: Record
+    predictions: pd.DataFrame
+    folds_done: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether every fold is there."""
+        return self.folds_done == self.record.folds
+
+
+def read_run(key: RunKey, runs_dir: Path, *, partial: bool = False) -> Result | None:
+    """The result of a run; None where there is none, or, unless ``partial``, where folds are missing.
+
+    Raises:
+        MerError: the run folder is damaged, or its folds do not fit together.
+    """
+    folder = key.folder(runs_dir)
+    if not (folder / "plan.yaml").exists():
+        return None
+    plan = runs.read_plan(folder)
+    done = [fold for fold in plan.folds if runs.state(folder, fold) == "done"]
+    if not done or (len(done) < len(plan.folds) and not partial):
+        return None
+    predictions = _last_epoch(runs.read_predictions(folder, partial=partial), folder)
+    _check_predictions(predictions, plan.classes, key.seed, folder)
+    try:
+        records = [runs.read_record(folder, fold) for fold in done]
+        if other := {record["content"] for record in records} - {plan.content}:
+            raise MerError(
+                f"{folder}: some folds saw other data (content {min(other)[:8]}, not {plan.content[:8]})"
+            )
+        record = Record(
+            **vars(key),
+            classes=plan.classes,
+            content=plan.content,
+            clips=plan.clips,
+            folds=len(plan.folds),
+            epochs=int(predictions["epoch"].iloc[0]),
+            seconds=round(sum(float(record["seconds"]) for record in records), 1),
+            commit=_joined(record["commit"] for record in records),
+            dirty=any(record["dirty"] for record in records),
+            mer=_joined(record["mer"] for record in records),
+            torch=_joined(record["versions"]["torch"] for record in records),
+            date=_joined(record["date"] for record in records),
+            config=_without_machine(plan.config),
+        )
+    except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        text = " ".join(str(error).split())
+        raise MerError(
+            f"{folder}: the run.yaml of a fold is damaged ({type(error).__name__}: {text})"
+        ) from error
+    return Result(folder, record, predictions, len(done))
+
+
+def stored_path(folder: Path, key: RunKey) -> Path:
+    """Where the predictions of a run are stored beside its table; their record has the suffix .yaml."""
+    return folder / f"{key.experiment}.{key.variant}.seed-{key.seed}.parquet"
+
+
+def store(folder: Path, result: Result) -> None:
+    """Store a complete result; the record is written last."""
+    assert result.complete, "partial results are never stored"
+    path = stored_path(folder, result.record.key)
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}")
+    try:
+        result.predictions.to_parquet(scratch, index=False)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+    fields = vars(result.record) | {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    runs.write_text(_record_path(path), yaml.safe_dump(fields, sort_keys=False, allow_unicode=True))
+
+
+def read_stored(folder: Path, key: RunKey) -> Result | None:
+    """The stored result of a run, None where there is none.
+
+    Raises:
+        MerError: the files are damaged, or are those of another run.
+    """
+    path = stored_path(folder, key)
+    if not path.exists() and not _record_path(path).exists():
+        return None
+    remedy = "restore both files, or pass --fresh"
+    try:
+        fields = yaml.safe_load(_record_path(path).read_text(encoding="utf-8"))
+        expected = fields.pop("sha256")
+        record = Record(**fields)
+        if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+            raise MerError(
+                f"{path}: damaged (not the bytes that its record {_record_path(path).name} names); {remedy}"
+            )
+        predictions = pd.read_parquet(path)
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        text = " ".join(str(error).split())
+        raise MerError(
+            f"{path}: damaged, or its record is ({type(error).__name__}: {text}); {remedy}"
+        ) from error
+    if record.key != key:
+        raise MerError(f"{path}: stored from {_words(record.key)}, not from {_words(key)}; {remedy}")
+    _check_predictions(predictions, record.classes, key.seed, path)
+    found = (len(predictions), predictions["fold"].nunique())
+    if found != (record.clips, record.folds):
+        raise MerError(
+            f"{path}: {found[0]} clips in {found[1]} folds, not {record.clips} in {record.folds}; {remedy}"
+        )
+    return Result(path, record, predictions, record.folds)
+
+
+def check_together(results: Sequence[Result]) -> None:
+    """Refuse results that cannot stand in one table.
+
+    Raises:
+        MerError: other classes, other data, other label counts, or seeds of a variant under other configs.
+    """
+    for other in results[1:]:
+        first = results[0]
+        both = _both(first, other)
+        if first.record.classes != other.record.classes:
+            raise MerError(f"{both}: classes {first.record.classes} and {other.record.classes}")
+        # The content is that of the encoded images: rows under another encoding have another.
+        same_encoding = first.record.config.get("encoding") == other.record.config.get("encoding")
+        if same_encoding and first.record.content != other.record.content:
+            raise MerError(
+                f"{both}: other data (content {first.record.content[:8]} and {other.record.content[:8]})"
+            )
+    complete = [result for result in results if result.complete]
+    for other in complete[1:]:
+        if _label_counts(complete[0]) != _label_counts(other):
+            raise MerError(f"{_both(complete[0], other)}: other clips or labels")
+    by_variant: dict[str, Result] = {}
+    for result in results:
+        first = by_variant.setdefault(result.record.name, result)
+        if first.record.config != result.record.config:
+            raise MerError(
+                f"{first.where} and {result.where}: seeds of {result.record.name} under other configs"
+            )
+
+
+def _both(first: Result, other: Result) -> str:
+    return (
+        f"{first.where} ({first.record.name}) and {other.where} ({other.record.name}) do not fit in one table"
+    )
+
+
+def _last_epoch(predictions: pd.DataFrame, where: Path) -> pd.DataFrame:
+    last = predictions.groupby("fold")["epoch"].max()
+    if last.nunique() > 1:
+        raise MerError(f"{where}: its folds end at different epochs ({last.min()} and {last.max()})")
+    kept: pd.DataFrame = predictions[predictions["epoch"] == last.iloc[0]]
+    return kept.reset_index(drop=True)
+
+
+def _check_predictions(predictions: pd.DataFrame, classes: Sequence[str], seed: int, where: Path) -> None:
+    columns = [f"p_{name}" for name in classes]
+    expected = [*KEY, "fold", "seed", "epoch", "label", *columns]
+    if list(predictions.columns) != expected:
+        raise MerError(
+            f"{where}: has the columns {list(predictions.columns)}, not those of its classes {expected}"
+        )
+    if predictions.empty or predictions.duplicated(KEY).any():
+        raise MerError(f"{where}: no predictions, or a clip stands twice")
+    if set(predictions["seed"]) != {seed}:
+        raise MerError(f"{where}: holds the seeds {sorted(set(predictions['seed']))}, not {seed}")
+    if other := set(predictions["label"]) - set(classes):
+        raise MerError(
+            f"{where}: holds the label {min(map(str, other))!r}; its classes are {', '.join(classes)}"
+        )
+    if not np.isfinite(predictions[columns].to_numpy(dtype=np.float64)).all():
+        raise MerError(f"{where}: holds a probability that is no number: the training diverged")
+
+
+def _label_counts(result: Result) -> dict[Any, int]:
+    return dict(result.predictions.groupby(["database", "label"]).size())
+
+
+def _without_machine(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A config without neutral keys, and without any value that is a path of this machine."""
+    kept: dict[str, Any] = {}
+    for key, value in config.items():
+        if f"{prefix}{key}" in NEUTRAL_KEYS or _is_path(value):
+            continue
+        kept[key] = _without_machine(value, f"{prefix}{key}.") if isinstance(value, Mapping) else value
+    return kept
+
+
+def _is_path(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(_is_path(each) for each in value)
+    return isinstance(value, str) and bool(_MACHINE_PATH.match(value))
+
+
+def _joined(values: Iterable[Any]) -> str:
+    return ", ".join(sorted({str(value) for value in values}))
+
+
+def _record_path(path: Path) -> Path:
+    return path.with_suffix(".yaml")
+
+
+def _words(key: RunKey) -> str:
+    return " ".join(f"{name}={value}" for name, value in vars(key).items() if value != "")

@@ -1,0 +1,234 @@
+"""A table's YAML file: what a paper printed, and the variants that stand beside it. No torch."""
+
+import re
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mer.errors import MerError
+
+METRICS = ("accuracy", "f1", "uf1", "uar")
+NOTHING_PRINTED = "-"
+_FLOAT = "tag:yaml.org,2002:float"
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Which printed table this is."""
+
+    name: str
+    table: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """One score of one subset: ``all`` clips, or a database as the predictions name it."""
+
+    key: str
+    subset: str
+    metric: str
+    header: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method: a variant of ours, the majority class, or the reason why there is no run of ours."""
+
+    label: str
+    paper: dict[str, str]  # column key -> the number as printed
+    variant: str | None  # <experiment>/<variant>
+    not_run: str | None
+    majority: bool
+    quote: bool
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A paper's table."""
+
+    path: Path
+    title: str
+    paper: Paper
+    data: str
+    protocol: str
+    seeds: tuple[int, ...]
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    footnotes: dict[str, str]
+
+
+def load_table(path: Path) -> Table:
+    """Read and check a table file.
+
+    Raises:
+        MerError: what is wrong with it, naming the file and the key.
+    """
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except FileNotFoundError as error:
+        raise MerError(f"{path}: no such table file") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise MerError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
+    required = {
+        "title": str,
+        "paper": dict,
+        "data": str,
+        "protocol": str,
+        "seeds": list,
+        "columns": dict,
+        "rows": list,
+    }
+    top = _checked(path, "", document, required, {"footnotes": dict})
+    columns = tuple(_column(path, str(key), value) for key, value in top["columns"].items())
+    footnotes = top.get("footnotes", {})
+    for key, text in footnotes.items():
+        if not isinstance(text, str) or not text.strip():
+            raise MerError(f"{path}: footnotes.{key}: a text is needed")
+    keys = [column.key for column in columns]
+    rows = tuple(
+        _row(path, number, value, keys, footnotes) for number, value in enumerate(top["rows"], start=1)
+    )
+    if twice := _first_twice([row.label for row in rows]):
+        raise MerError(f"{path}: rows: the label {twice!r} stands twice")
+    if idle := footnotes.keys() - {note for row in rows for note in row.notes}:
+        raise MerError(f"{path}: footnotes.{min(idle)}: no row has it in its notes")
+    seeds = tuple(top["seeds"])
+    if (
+        not seeds
+        or not all(type(seed) is int and seed >= 0 for seed in seeds)
+        or len(set(seeds)) < len(seeds)
+    ):
+        raise MerError(f"{path}: seeds: different whole numbers from 0 are needed, not {list(seeds)}")
+    if not columns or not rows:
+        raise MerError(f"{path}: {'rows' if columns else 'columns'}: empty")
+    paper = _checked(path, "paper", top["paper"], {"name": str, "table": (str, int), "caption": str}, {})
+    return Table(
+        path=path,
+        title=_line(top["title"]),
+        paper=Paper(paper["name"], str(paper["table"]), _line(paper["caption"])),
+        data=top["data"],
+        protocol=top["protocol"],
+        seeds=seeds,
+        columns=columns,
+        rows=rows,
+        footnotes={key: _line(text) for key, text in footnotes.items()},
+    )
+
+
+def printed_number(text: str) -> float | None:
+    """The value of a printed cell, None where it prints none.
+
+    >>> printed_number("0.5280"), printed_number("74.43%"), printed_number("-")
+    (0.528, 0.7443, None)
+    """
+    if text == NOTHING_PRINTED:
+        return None
+    number = text.removesuffix("%").strip()
+    value = float(number)
+    # Divided as text: 74.43 / 100 would not be the float .7443.
+    return float(f"{number}e-2") if text.endswith("%") else value
+
+
+def _column(path: Path, key: str, value: Any) -> Column:
+    fields = _checked(path, f"columns.{key}", value, {"subset": str, "metric": str, "header": str}, {})
+    if fields["metric"] not in METRICS:
+        raise MerError(f"{path}: columns.{key}.metric={fields['metric']}: choose {', '.join(METRICS)}")
+    return Column(key=key, **fields)
+
+
+def _row(path: Path, number: int, value: Any, columns: list[str], footnotes: Mapping[str, str]) -> Row:
+    where = f"rows[{number}]"
+    if isinstance(value, Mapping) and "label" in value:
+        where += f" ({value['label']})"
+    optional = {"paper": dict, "variant": str, "not_run": str, "kind": str, "quote": bool, "notes": list}
+    fields = _checked(path, where, value, {"label": str}, optional)
+    if fields.get("kind", "majority") != "majority":
+        raise MerError(f"{path}: {where}.kind={fields['kind']}: the one kind is majority")
+    if len(fields.keys() & {"variant", "not_run", "kind"}) != 1:
+        raise MerError(f"{path}: {where}: exactly one of variant, not_run and kind is needed")
+    variant = fields.get("variant")
+    if variant is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", variant):
+        raise MerError(
+            f"{path}: {where}.variant={variant}: <experiment>/<variant> is needed, such as laenet/base"
+        )
+    printed = {}
+    for key, cell in fields.get("paper", {}).items():
+        if key not in columns:
+            raise MerError(f"{path}: {where}.paper.{key}: no such column; there are {', '.join(columns)}")
+        printed[key] = _printed(path, f"{where}.paper.{key}", cell)
+    for note in (notes := fields.get("notes", [])):
+        if note not in footnotes:
+            raise MerError(f"{path}: {where}.notes: {note!r} is no key of footnotes")
+    return Row(
+        label=_line(fields["label"]),
+        paper=printed,
+        variant=variant,
+        not_run=_line(fields["not_run"]) if "not_run" in fields else None,
+        majority="kind" in fields,
+        quote=fields.get("quote", False),
+        notes=tuple(notes),
+    )
+
+
+def _printed(path: Path, where: str, cell: Any) -> str:
+    text = str(cell)
+    try:
+        value = printed_number(text)
+    except ValueError as error:
+        raise MerError(f"{path}: {where}: {text!r} is no number") from error
+    if value is not None and not 0 <= value <= 1:
+        raise MerError(
+            f"{path}: {where}: {text} is not in 0..1; write a percentage with its sign, as in 74.43%"
+        )
+    return text
+
+
+def _checked(
+    path: Path, where: str, value: Any, required: Mapping[str, Any], optional: Mapping[str, Any]
+) -> dict[str, Any]:
+    """``value`` as a mapping with these keys, of these types."""
+    if not isinstance(value, dict):
+        raise MerError(f"{path}: {where or 'the file'}: a mapping is needed")
+    inside = f"{where}." if where else ""
+    types = {**required, **optional}
+    if unknown := [key for key in value if key not in types]:
+        raise MerError(f"{path}: {inside}{unknown[0]}: unknown key; there are {', '.join(types)}")
+    if missing := [key for key in required if key not in value]:
+        raise MerError(f"{path}: {inside}{missing[0]}: missing")
+    for key, found in value.items():
+        if not isinstance(found, types[key]) or (isinstance(found, str) and not found.strip()):
+            raise MerError(f"{path}: {inside}{key}: {found!r} does not fit, {_kind(types[key])} is needed")
+    return value
+
+
+def _kind(kinds: Any) -> str:
+    names = {str: "a text", dict: "a mapping", list: "a list", bool: "true or false", int: "a whole number"}
+    return " or ".join(names[kind] for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _first_twice(names: list[str]) -> str | None:
+    return next((name for number, name in enumerate(names) if name in names[:number]), None)
+
+
+class _Loader(yaml.SafeLoader):
+    """Numbers with a point stay as they are written (0.5280 keeps its zero); a key cannot stand twice."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != _FLOAT]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := _first_twice([str(key) for key in keys]):
+            raise yaml.YAMLError(f"the key {twice!r} stands twice, {str(node.start_mark).strip()}")
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,114 @@
+"""Every YAML that is shipped composes, and what it names can be built."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import hydra
+import pytest
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from mer import config
+from mer.errors import MerError
+from mer.train import make_recipe
+
+GROUPS = ("data", "encoding", "network", "protocol", "logger", "experiment", "variant")
+SHIPPED = [(group, name) for group in GROUPS for name in config.names(group)]
+
+
+def compose(*overrides: str) -> DictConfig:
+    with hydra.initialize_config_dir(str(config.config_dir()), version_base="1.3"):
+        return hydra.compose("train", overrides=list(overrides))
+
+
+def test_every_group_has_configs() -> None:
+    assert {group for group, _ in SHIPPED} == set(GROUPS)
+
+
+@pytest.mark.parametrize(("group", "name"), SHIPPED, ids=["=".join(shipped) for shipped in SHIPPED])
+def test_a_shipped_config_composes_and_builds(group: str, name: str) -> None:
+    cfg = compose(f"{group}={name}")
+    recipe = make_recipe(cfg)
+    network = recipe.network(in_channels=3, num_classes=len(cfg.data.classes))
+    assert network(torch.zeros(2, 3, 28, 28)).shape == (2, len(cfg.data.classes))
+    recipe.task(network, optimizer=recipe.optimizer).configure_optimizers()
+    config.function(cfg.data.clips, "data.clips")
+    config.function(cfg.protocol, "protocol")
+    if cfg.encoding is not None:
+        config.factory(cfg.encoding, nn.Module, "encoding")()
+
+
+@pytest.mark.parametrize("name", config.names("variant"))
+def test_a_variant_brings_its_experiment(name: str) -> None:
+    assert compose(f"variant={name}") == compose(f"experiment={name.split('/')[0]}", f"variant={name}")
+
+
+def test_encoded_data_turns_the_encoding_off_unless_the_user_insists() -> None:
+    assert compose("data=megc2019_uvos").encoding is None
+    assert compose("data=megc2019_uvos", "experiment=laenet").encoding is None
+    assert compose("data=megc2019_uvos", "encoding=apex_flow").encoding is not None
+
+
+def test_the_releases_settings() -> None:
+    for experiment in ("ststnet", "laenet"):
+        cfg = compose(f"experiment={experiment}")
+        assert (cfg.epochs, cfg.batch_size, cfg.optimizer.lr) == (800, 256, 5e-5)
+        assert cfg.optimizer._target_ == "torch.optim.Adam"
+    assert compose("variant=ststnet/release_order").order == "release"
+
+
+KEYS = {"experiment": "laenet", "variant": None, "data": "synthetic", "protocol": "loso"}
+
+
+def tag(*overrides: str) -> str:
+    return config.run_key(compose(*overrides), KEYS, overrides).tag
+
+
+def test_only_other_overrides_add_a_tag() -> None:
+    assert tag() == tag("seed=3", "workers=1", "runs_dir=x", "logger=wandb", "fold='#1'") == ""
+    assert len(tag("epochs=3")) == 8
+    assert tag("epochs=3") != tag("epochs=4")
+    assert tag("epochs=3", "workers=1") == tag("epochs=3", "workers=2")
+    assert tag("epochs=3", "tag=mine") == "mine"
+
+
+def test_what_does_not_change_a_result_does_not_decide() -> None:
+    plain = config.deciding(compose("data=megc2019_uvos"))
+    other = config.deciding(
+        compose(
+            "data=megc2019_uvos", "data.root=elsewhere", "workers=7", "seed=4", "logger=wandb", "device=cuda"
+        )
+    )
+    assert plain == other
+    assert plain != config.deciding(compose("data=megc2019_uvos", "epochs=1"))
+
+
+def test_a_variant_of_another_experiment_is_refused() -> None:
+    choices = {**KEYS, "variant": "ststnet/release_order"}
+    with pytest.raises(MerError, match="belongs to experiment=ststnet, not to laenet"):
+        config.run_key(compose(), choices, [])
+
+
+def test_a_target_must_be_of_its_kind() -> None:
+    with pytest.raises(MerError, match=r"network\._target_=os\.system: no such class"):
+        config.factory({"_target_": "os.system"}, nn.Module, "network")
+    with pytest.raises(MerError, match=r"network\._target_=pathlib\.Path: not a torch"):
+        config.factory({"_target_": "pathlib.Path"}, nn.Module, "network")
+    with pytest.raises(MerError, match="network has no _target_"):
+        config.factory({}, nn.Module, "network")
+
+
+def test_the_configs_travel_in_the_wheel(tmp_path: Path) -> None:
+    root = Path(__file__).parents[1]
+    pytest.importorskip(
+        "hatchling", reason="needs hatchling, which pip fetches to build; no network in tests"
+    )
+    code = "from hatchling.build import build_wheel; import sys; build_wheel(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=root, check=True, capture_output=True)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        names = set(wheel.namelist())
+    shipped = {f"mer/conf/{group}/{name}.yaml" for group, name in SHIPPED} | {"mer/conf/train.yaml"}
+    assert shipped <= names
