@@ -77,10 +77,11 @@ def lay_out(
         lines += [[label if not number else "", *cells] for number, cells in enumerate(block)]
     partial = _partial(results)
     title = f"PARTIAL ({partial}): {table.title}" if partial else table.title
-    caption = f"{table.paper.name}, table {table.paper.table}: {table.paper.caption}"
+    printed = table.paper
+    caption = f"{printed.name}, table {printed.table}: {printed.caption}" if printed else ""
     return Sheet(
         title=f"SYNTHETIC DATA: {title}" if data == SYNTHETIC else title,
-        caption=f"PARTIAL ({partial}). {caption}" if partial else caption,
+        caption=f"PARTIAL ({partial}). {caption}".strip() if partial else caption,
         grid=Grid(["method", "line", *(column.header for column in table.columns)], lines, left=2),
         footnotes=marks.listed(),
         how=_how(table, data, seeds, reference),
@@ -92,7 +93,7 @@ def lay_out(
 
 def to_markdown(sheet: Sheet) -> str:
     """The sheet as Markdown, its columns aligned in the source too."""
-    parts = [f"# {sheet.title}", sheet.caption, _markdown_grid(sheet.grid)]
+    parts = [f"# {sheet.title}", *filter(None, [sheet.caption]), _markdown_grid(sheet.grid)]
     if sheet.footnotes:
         parts.append("\n".join(f"- ({mark}) {text}" for mark, text in sheet.footnotes))
     parts += ["## How", "\n".join(f"- {line}" for line in sheet.how)]
@@ -129,7 +130,7 @@ def _block(
 ) -> list[list[str]]:
     """The lines of a row: what it is, then a cell a column."""
     block = []
-    if not row.majority:
+    if row.paper or row.not_run:
         block.append(
             ["paper, quoted" if row.quote else "paper", *(row.paper.get(c.key, "") for c in table.columns)]
         )
@@ -218,6 +219,8 @@ def _how(table: Table, data: str, seeds: Sequence[int], reference: Result | None
         + "; ".join(DEFINITIONS[metric] for metric in used)
         + ".",
     ]
+    if data == SYNTHETIC:
+        how.append("Drawn faces: these numbers say nothing about people.")
     if len(seeds) > 1:
         how.append("Ours is the mean over the seeds ± their standard deviation (n - 1).")
     if any(row.paper for row in table.rows):

@@ -53,7 +53,7 @@ class Table:
 
     path: Path
     title: str
-    paper: Paper
+    paper: Paper | None  # None: a table of our own
     data: str
     protocol: str
     seeds: tuple[int, ...]
@@ -76,14 +76,13 @@ def load_table(path: Path) -> Table:
         raise MerError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
     required = {
         "title": str,
-        "paper": dict,
         "data": str,
         "protocol": str,
         "seeds": list,
         "columns": dict,
         "rows": list,
     }
-    top = _checked(path, "", document, required, {"footnotes": dict})
+    top = _checked(path, "", document, required, {"paper": dict, "footnotes": dict})
     columns = tuple(_column(path, str(key), value) for key, value in top["columns"].items())
     footnotes = top.get("footnotes", {})
     for key, text in footnotes.items():
@@ -106,11 +105,10 @@ def load_table(path: Path) -> Table:
         raise MerError(f"{path}: seeds: different whole numbers from 0 are needed, not {list(seeds)}")
     if not columns or not rows:
         raise MerError(f"{path}: {'rows' if columns else 'columns'}: empty")
-    paper = _checked(path, "paper", top["paper"], {"name": str, "table": (str, int), "caption": str}, {})
     return Table(
         path=path,
         title=_line(top["title"]),
-        paper=Paper(paper["name"], str(paper["table"]), _line(paper["caption"])),
+        paper=_paper(path, top["paper"]) if "paper" in top else None,
         data=top["data"],
         protocol=top["protocol"],
         seeds=seeds,
@@ -132,6 +130,11 @@ def printed_number(text: str) -> float | None:
     value = float(number)
     # Divided as text: 74.43 / 100 would not be the float .7443.
     return float(f"{number}e-2") if text.endswith("%") else value
+
+
+def _paper(path: Path, value: Any) -> Paper:
+    paper = _checked(path, "paper", value, {"name": str, "table": (str, int), "caption": str}, {})
+    return Paper(paper["name"], str(paper["table"]), _line(paper["caption"]))
 
 
 def _column(path: Path, key: str, value: Any) -> Column:

@@ -163,3 +163,14 @@ def test_no_such_file(tmp_path: Path) -> None:
 
 def test_metrics_are_those_that_we_count() -> None:
     assert list(table_file.METRICS) == list(metrics.scores([[1]]))
+
+
+def test_a_table_of_our_own_needs_no_paper() -> None:
+    table = load_table(Path(__file__).parents[1] / "experiments/demo/table.yaml")
+    assert table.paper is None
+    assert [row.variant for row in table.rows if row.variant] == [
+        "demo/base",
+        "demo/ststnet",
+        "demo/shuffled_labels",
+        "demo/onset_only",
+    ]

@@ -91,9 +91,7 @@ def _measure(name: str) -> dict[str, Any]:
             training = sum(outcome.seconds for outcome in outcomes) / workers
             ours.append(training / (len(outcomes) * EPOCHS))
             start_up.append(wall - training)
-            print(
-                f"{name} {repetition + 1}/{REPETITIONS}: plain {plain[-1]:.4f}, ours {ours[-1]:.4f} s a fold-epoch"
-            )
+            print(f"{name} {repetition + 1}/{REPETITIONS}: plain {plain[-1]:.4f} s, ours {ours[-1]:.4f} s")
     reference_s, ours_s = statistics.median(plain), statistics.median(ours)
     return {
         "ratio": round(reference_s / ours_s, 2),

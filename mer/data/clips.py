@@ -51,7 +51,9 @@ def validate(clips: pd.DataFrame, source: Path | str) -> pd.DataFrame:
     clips["fps"] = _numbers(clips, "fps", "Float64", source)
     twice = clips.duplicated(KEY, keep=False)
     if twice.any():
-        raise MerError(f"{source}: {_name(clips[twice].iloc[0])} has {int(twice.sum())} rows; a clip has one")
+        row = clips[twice].iloc[0]
+        rows = int((clips[KEY] == row[KEY]).all(axis=1).sum())
+        raise MerError(f"{source}: {_name(row)} has {rows} rows; a clip has one")
     onset, apex, offset = (clips[column] for column in FRAME_NUMBERS)
     # The third comparison is for clips without an apex.
     disordered = ((onset > apex) | (apex > offset) | (onset > offset)).fillna(False)
@@ -109,6 +111,18 @@ def class_counts(clips: pd.DataFrame) -> pd.DataFrame:
     counts = clips.groupby(["database", "label"]).size().unstack(fill_value=0)
     counts["subjects"] = clips.groupby("database")["subject"].nunique()
     return counts
+
+
+def count_mismatch(clips: pd.DataFrame, published: Mapping[str, Mapping[str, int]]) -> str:
+    """How a table's counts differ from the published ones, in one line; empty where they agree."""
+    counts = class_counts(clips)
+    different = [
+        f"{database} {column} {found}, published {expected}"
+        for database, columns in published.items()
+        for column, expected in columns.items()
+        if (found := int(counts.get(column, pd.Series(dtype=int)).get(database, 0))) != expected
+    ]
+    return ", ".join(different)
 
 
 def _numbers(

@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock
-from rich.progress import track
+from rich.console import Console
+from rich.progress import Progress
 from torch import Tensor, nn
 
 from mer.data.frames import list_frames, read_clip, read_frame
@@ -149,10 +150,12 @@ def _write(
     digest = hashlib.sha256()
     shape: tuple[int, ...] | None = None
     what = "reading images" if encoding is None else f"encoding {len(clips)} clips"
-    batches = track(_batches(clips, encoding), what, total=None, disable=not progress, transient=True)
+    console = Console(stderr=True)
+    bar = Progress(console=console, transient=True, disable=not (progress and console.is_terminal))
+    task = bar.add_task(what, total=len(clips))
     # Not a memory map: writing one to a full disk ends the process with a bus error.
-    with path.open("wb") as file, torch.inference_mode():
-        for names, frames, lengths in batches:
+    with path.open("wb") as file, torch.inference_mode(), bar:
+        for names, frames, lengths in _batches(clips, encoding):
             images = frames[:, 0].float()
             if encoding is not None:
                 images = encoding.to(device)(frames.to(device), lengths.to(device)).cpu()
@@ -170,6 +173,7 @@ def _write(
                     + ("give images of one size" if encoding is None else "set encoding.size")
                 )
             file.write(block.data)
+            bar.advance(task, len(names))
             digest.update(block.data)
     return digest.hexdigest()
 

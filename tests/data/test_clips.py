@@ -88,7 +88,7 @@ def test_a_bad_table_is_named() -> None:
     with pytest.raises(MerError, match=r"exactly one of the columns frames and image"):
         validate(table().assign(image="/image.png"), "table.csv")
     with pytest.raises(MerError, match=r"table.csv: clip d/s1/c1 has 2 rows; a clip has one"):
-        validate(table({}, {"label": "sad"}), "table.csv")
+        validate(table({}, {"label": "sad"}, {"clip": "c2"}, {"clip": "c2"}), "table.csv")
     assert len(validate(table({}, {"database": "e"}), "table.csv")) == 2, "one name in two databases"
 
 

@@ -33,6 +33,12 @@ def test_the_release_is_read(root: Path) -> None:
     assert clips[["onset", "apex", "offset", "fps"]].isna().all(axis=None)
 
 
+def test_a_third_of_the_real_subjects_show_one_class_only(megc2019_uvos: Path) -> None:
+    """Why F1 is pooled over folds and not averaged: the README says 23."""
+    classes = read_clips(megc2019_uvos).groupby(["database", "subject"])["label"].nunique()
+    assert (classes == 1).sum() == 23
+
+
 def test_the_real_clips_are_as_many_as_published(megc2019_uvos: Path) -> None:
     clips = read_clips(megc2019_uvos)
     assert class_counts(clips).to_dict("index") == PUBLISHED_COUNTS
