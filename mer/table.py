@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mer import results, runs
+from mer import runs, table_results
 from mer.errors import MerError
-from mer.rendering import SYNTHETIC, lay_out, to_markdown
-from mer.results import Result
 from mer.runs import BASE_VARIANT, NEUTRAL_KEYS, RunKey
 from mer.scores import ALL
 from mer.table_file import Table, load_table
+from mer.table_rendering import SYNTHETIC, lay_out, to_markdown
+from mer.table_results import Result
 
 
 @dataclass(frozen=True)
@@ -122,30 +122,30 @@ def _collect(table: Table, request: Request, beside: Path | None) -> dict[tuple[
     for name, key in keys.items():
         if found[name] is None:
             _train(key, request)
-            found[name] = results.read_run(key, request.runs_dir)
+            found[name] = table_results.read_run(key, request.runs_dir)
             if found[name] is None:
                 raise MerError(
                     f"{key.folder(request.runs_dir)}: folds are missing after training; run the command again"
                 )
     _check(table, request, found)
     for result in found.values():
-        if beside and result and result.where != results.stored_path(beside, result.record.key):
-            results.store(beside, result)
+        if beside and result and result.where != table_results.stored_path(beside, result.record.key):
+            table_results.store(beside, result)
     return found
 
 
 def _find(key: RunKey, request: Request, beside: Path | None) -> Result | None:
-    result = results.read_run(key, request.runs_dir)
+    result = table_results.read_run(key, request.runs_dir)
     if result is None and beside and not request.fresh:
-        result = results.read_stored(beside, key)
+        result = table_results.read_stored(beside, key)
     if result is None and request.partial:
-        result = results.read_run(key, request.runs_dir, partial=True)
+        result = table_results.read_run(key, request.runs_dir, partial=True)
     return result
 
 
 def _check(table: Table, request: Request, found: dict[tuple[str, int], Result | None]) -> None:
     there = [result for result in found.values() if result]
-    results.check_together(there)
+    table_results.check_together(there)
     if request.data != table.data:
         return
     for result in there:

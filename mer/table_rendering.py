@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from mer import metrics
-from mer.results import Record, Result
 from mer.scores import ALL, pooled_confusion
 from mer.table_file import Column, Row, Table, printed_number
+from mer.table_results import Record, Result
 
 NOT_RUN = "not run"
 NO_CLIPS = "no clips"  # a column's database is not in this data

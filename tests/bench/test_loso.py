@@ -1,0 +1,38 @@
+import json
+import os
+
+import pytest
+
+from mer import bench
+from mer.bench import loso
+from mer.errors import MerError
+
+
+def test_a_busy_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (1.5, 1.0, 1.0))
+    with pytest.raises(MerError, match=r"load of this machine is 1\.50, above 0\.3"):
+        bench.main(["loso"])
+
+
+def test_an_unknown_benchmark_lists_those_that_exist() -> None:
+    with pytest.raises(MerError, match="no benchmark 'speed'; there are loso"):
+        bench.main(["speed"])
+
+
+def test_the_last_line_is_one_json_object(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A real measurement, as small as it gets: its figures mean nothing, its form does."""
+    monkeypatch.setattr(loso, "REPETITIONS", 1)
+    monkeypatch.setattr(loso, "EPOCHS", 1)
+    monkeypatch.setattr(loso, "FOLDS_A_WORKER", 1)
+    monkeypatch.setattr(loso, "NETWORKS", {"ststnet": loso.NETWORKS["ststnet"]})
+    bench.main(["loso", "--busy"])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    figures = result["ststnet"]
+    assert result["bench"] == "loso"
+    assert (
+        result["ratio"]
+        == figures["ratio"]
+        == pytest.approx(figures["reference_s"] / figures["ours_s"], rel=0.02)
+    )
