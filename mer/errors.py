@@ -1,5 +1,6 @@
 """The one error type that a user is meant to read, and how it is shown."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -21,6 +22,10 @@ def run_verb(verb: Callable[[Sequence[str]], None], arguments: Sequence[str]) ->
         if debug:
             raise
         print(f"mer: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except BrokenPipeError:
+        # `mer ... | head`: the reader has seen enough. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print(

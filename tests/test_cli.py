@@ -62,3 +62,16 @@ def test_what_needs_no_torch_does_not_import_it(line: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", code, *line], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "usage: mer" in done.stdout
+
+
+def test_a_reader_that_stops_reading_is_no_error() -> None:
+    code = "from mer.errors import run_verb; run_verb(lambda _: print('line ' * 9, flush=True), [])"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"import time; time.sleep(.3); {code}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as child:
+        assert child.stdout
+        assert child.stderr
+        child.stdout.close()
+        assert child.stderr.read() == b""
