@@ -8,6 +8,7 @@ import ctypes
 import logging
 import multiprocessing
 import os
+import signal
 import threading
 import time
 import traceback
@@ -162,7 +163,10 @@ def fit(job: Job, split: Split, encoded: EncodedSet) -> tuple[pd.DataFrame, pd.D
             enable_model_summary=False,
             num_sanity_val_steps=0,
         )
-        trainer.fit(task, datamodule=data)
+        try:
+            trainer.fit(task, datamodule=data)
+        except SystemExit as error:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from error
         batches = trainer.predict(task, datamodule=data) or []
     rows = torch.cat([batch[0] for batch in batches]).numpy()
     probabilities = torch.cat([batch[1] for batch in batches]).numpy()
@@ -212,6 +216,8 @@ _worker: tuple[Job, EncodedSet] | None = None
 
 def _start_worker(job: Job) -> None:
     global _worker
+    # Ctrl-C reaches the whole process group; the parent ends its workers and says so once.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     use_one_thread()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = job, _open(job)

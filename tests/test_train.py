@@ -1,5 +1,10 @@
 """``mer train`` as a user runs it: overrides in, run folders out."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -192,3 +197,30 @@ def test_the_demo_learns_and_its_controls_stay_at_chance(
     assert uf1("base") >= 0.70
     assert uf1("shuffled_labels") <= 0.48
     assert uf1("onset_only") <= 0.48
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_ends_in_one_line_and_keeps_what_is_finished(tmp_path: Path, workers: int) -> None:
+    root = write_megc2019_uvos(tmp_path / "images")
+    command = [sys.executable, "-m", "mer.train", "data=megc2019_uvos", f"data.root={root}"]
+    with subprocess.Popen(
+        [*command, "epochs=300", f"workers={workers}", "tag=stopped"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as child:
+        finished: list[Path] = []
+        end = time.monotonic() + 60
+        while not finished and time.monotonic() < end:
+            finished = list(tmp_path.glob("runs/custom/base.stopped/*/*/*/fold-*/run.yaml"))
+            time.sleep(0.02)
+        os.killpg(child.pid, signal.SIGINT)
+        errors = child.communicate(timeout=30)[1].strip().splitlines()
+    assert finished
+    assert child.returncode == 130
+    assert errors[-1] == "mer: interrupted; what is finished is kept, and the same command goes on from there"
+    assert not any("Traceback" in line for line in errors), errors
+    run = finished[0].parents[1]
+    assert all(runs.state(run, fold) in ("done", "missing") for fold in FOLDS)
