@@ -100,7 +100,7 @@ def train_folds(job: Job, splits: Sequence[Split], workers: int) -> Iterator[Out
             child.terminate()
         raise
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)  # and wait: a worker that is still ending disturbs what comes next
 
 
 def train_fold(job: Job, split: Split, encoded: EncodedSet) -> Outcome:
