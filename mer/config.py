@@ -128,10 +128,10 @@ def call(made: Callable[..., T], key: str, *arguments: Any, **keywords: Any) -> 
 def provenance() -> dict[str, Any]:
     """Versions and commit of the code that runs, for the record."""
     home = Path(__file__).parents[1]
-    commit, dirty = (
-        _git(home, "rev-parse", "HEAD"),
-        _git(home, "status", "--porcelain", "--untracked-files=no"),
-    )
+    # An installed package may lie inside somebody else's repository.
+    ours = _git(home, "rev-parse", "--show-toplevel") == str(home.resolve())
+    commit = _git(home, "rev-parse", "HEAD") if ours else ""
+    dirty = ours and _git(home, "status", "--porcelain", "--untracked-files=no")
     return {
         "mer": version("mer-lab"),
         "commit": commit or "unknown",

@@ -101,6 +101,23 @@ def test_a_target_must_be_of_its_kind() -> None:
         config.factory({}, nn.Module, "network")
 
 
+def test_the_record_names_this_commit_and_no_other_repositorys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        pytest.skip("not a git checkout: an unpacked archive has no commit to name")
+    head = subprocess.run(
+        ["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    )
+    assert config.provenance()["commit"] == head.stdout.strip()
+    # As installed into a virtual environment that lies inside another repository.
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    monkeypatch.setattr(config, "__file__", str(tmp_path / "site-packages" / "mer" / "config.py"))
+    (tmp_path / "site-packages").mkdir()
+    assert config.provenance()["commit"] == "unknown"
+
+
 def test_the_configs_travel_in_the_wheel(tmp_path: Path) -> None:
     root = Path(__file__).parents[1]
     pytest.importorskip(

@@ -51,7 +51,6 @@ def test_a_run_ends_in_its_folder(mer: Mer, capsys: pytest.CaptureFixture[str]) 
     assert (run / "encoded.png").stat().st_size > 1000
     record = runs.read_record(run, FOLDS[0])
     assert record["config"]["epochs"] == 2
-    assert len(record["commit"]) in (7, 40)
     assert {"torch", "numpy"} <= set(record["versions"])
     assert "uf1" in capsys.readouterr().out
     assert not list(Path().rglob(".hydra")), "Hydra writes no folder"
