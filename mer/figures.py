@@ -1,11 +1,10 @@
-"""Figures: a confusion matrix, a sheet of encoded images; written as PNG. Needs numpy and matplotlib.
+"""Figures: a confusion matrix, a sheet of encoded images; written as PNG. No torch.
 
 Everything uses matplotlib's object interface: pyplot keeps every figure alive and may look for a screen.
 Class names and captions are shown as they are: no character of theirs starts a formula.
 """
 
 import math
-import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mer.errors import MerError
 from mer.metrics import present_classes
+from mer.runs import write_atomically
 
 __all__ = ["confusion_figure", "image_sheet", "save_figure"]
 
@@ -175,13 +175,11 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     if path.suffix.lower() != ".png":
         raise MerError(f"{path}: figures are written as PNG; end the name in .png")
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        # matplotlib's Software entry holds its version: files would change with it.
-        figure.savefig(unfinished, format="png", dpi=figure.dpi, metadata={"Software": None})
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    # matplotlib's Software entry holds its version: files would change with it.
+    write_atomically(
+        path,
+        lambda scratch: figure.savefig(scratch, format="png", dpi=figure.dpi, metadata={"Software": None}),
+    )
 
 
 def _rgb(images: ArrayLike) -> NDArray[np.uint8]:

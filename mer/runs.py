@@ -175,11 +175,11 @@ def finish(folder: Path, predictions: pd.DataFrame, metrics: pd.DataFrame, recor
     if not _finite(predictions):
         raise MerError(f"{folder}: probabilities are not finite: the training diverged; lower optimizer.lr")
     # Without checksums a flipped bit in a page reads as another number.
-    _atomic(
+    write_atomically(
         folder / "predictions.parquet",
         lambda path: predictions.to_parquet(path, index=False, write_page_checksum=True),
     )
-    _atomic(folder / "metrics.csv", lambda path: metrics.to_csv(path, index=False))
+    write_atomically(folder / "metrics.csv", lambda path: metrics.to_csv(path, index=False))
     write_text(folder / "run.yaml", yaml.safe_dump(dict(record), sort_keys=False, allow_unicode=True))
     (folder / "failed.txt").unlink(missing_ok=True)
 
@@ -268,12 +268,8 @@ def find(runs_dir: Path) -> list[Path]:
     return sorted(path.parent for path in runs_dir.glob("*/*/*/*/seed-*/plan.yaml"))
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file under a temporary name and rename it, so that no half file is ever read."""
-    _atomic(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
-
-
-def _atomic(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary file beside ``path`` and rename it: no half file is ever read."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     scratch = Path(name)
@@ -283,6 +279,11 @@ def _atomic(path: Path, write: Callable[[Path], object]) -> None:
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text as :func:`write_atomically` does."""
+    write_atomically(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
 
 
 def _read_fold(run: Path, fold: str, plan: Plan) -> pd.DataFrame:

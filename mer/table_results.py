@@ -84,10 +84,6 @@ def read_run(key: RunKey, runs_dir: Path, *, partial: bool = False) -> Result | 
     _check_predictions(predictions, plan.classes, key.seed, folder)
     try:
         records = [runs.read_record(folder, fold) for fold in done]
-        if other := {record["content"] for record in records} - {plan.content}:
-            raise MerError(
-                f"{folder}: some folds saw other data (content {min(other)[:8]}, not {plan.content[:8]})"
-            )
         record = Record(
             **vars(key),
             classes=plan.classes,
@@ -103,7 +99,7 @@ def read_run(key: RunKey, runs_dir: Path, *, partial: bool = False) -> Result | 
             date=_joined(record["date"] for record in records),
             config=_without_machine(plan.config),
         )
-    except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         text = " ".join(str(error).split())
         raise MerError(
             f"{folder}: the run.yaml of a fold is damaged ({type(error).__name__}: {text})"
@@ -121,12 +117,7 @@ def store(folder: Path, result: Result) -> None:
     assert result.complete, "partial results are never stored"
     path = stored_path(folder, result.record.key)
     folder.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}")
-    try:
-        result.predictions.to_parquet(scratch, index=False)
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    runs.write_atomically(path, lambda scratch: result.predictions.to_parquet(scratch, index=False))
     fields = vars(result.record) | {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     runs.write_text(_record_path(path), yaml.safe_dump(fields, sort_keys=False, allow_unicode=True))
 

@@ -148,3 +148,13 @@ def await_state(reached: object, seconds: float = 60) -> None:
     while not reached():  # type: ignore[operator]
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.05)
+
+
+def test_a_worker_imports_no_more_than_it_needs() -> None:
+    """Its start is paid for by every run, and a machine that only trains may lack these."""
+    code = (
+        "import sys, mer.engine, mer.networks\n"
+        "extra = {'hydra', 'kornia', 'wandb', 'cv2'} & set(sys.modules)\n"
+        "assert not extra, extra"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

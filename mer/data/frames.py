@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mer.encodings.apex_flow import import_opencv
 from mer.errors import MerError
+from mer.opencv import import_opencv
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 

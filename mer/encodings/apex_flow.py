@@ -3,7 +3,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from types import ModuleType
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from mer.encodings.dynamic_image import min_max
 from mer.errors import MerError
+from mer.opencv import import_opencv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,18 +251,3 @@ def opencv_images(images: Tensor) -> NDArray[np.generic]:
     plane = images[:, 0].detach().cpu().contiguous()
     array: NDArray[np.generic] = (plane if plane.dtype == torch.uint8 else plane.float() / 255).numpy()
     return array
-
-
-def import_opencv() -> ModuleType:
-    """``cv2``, imported when first needed, so that only what uses it needs its system libraries.
-
-    Raises:
-        MerError: the system lacks libGL, which the contrib wheels link to.
-    """
-    try:
-        import cv2
-    except ImportError as error:
-        if "libGL" in str(error):
-            raise MerError("OpenCV needs the system library libGL: apt-get install libgl1") from error
-        raise
-    return cv2
