@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -196,19 +197,19 @@ def use_one_thread() -> None:
     mallopt(trim_threshold, (1 << 31) - 1)
 
 
-class quiet_lightning(warnings.catch_warnings):
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
     """Silence what Lightning says of every tiny fit; each filter carries its reason."""
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
-            logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with warnings.catch_warnings():
         # Lightning 2.6.6 uses torch's LeafSpec, which torch 2.14 deprecates.
         warnings.filterwarnings("ignore", message=r".*LeafSpec.*", category=FutureWarning)
         # A protocol without validation rows gives Lightning an empty list of loaders.
         warnings.filterwarnings("ignore", message=r"Total length of `list` across ranks is zero.*")
         # The images are in memory: loader workers would only copy them.
         warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
+        yield
 
 
 _worker: tuple[Job, EncodedSet] | None = None

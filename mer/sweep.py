@@ -5,6 +5,7 @@ from itertools import product
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+MULTIRUN = {"-m", "--multirun"}
 # Another value of these gives other folds; one sweep each, so that none loses any.
 FOLD_GROUPS = ("data", "protocol", "experiment", "variant")
 
@@ -20,7 +21,8 @@ def expand(arguments: Sequence[str], list_folds: Callable[[Sequence[str]], list[
         ``arguments`` itself, unless it says ``fold=each``; then a multirun line for each combination of
         the swept keys that decide the folds.
     """
-    arguments = [_quote_position(argument) for argument in arguments]
+    # Hydra's parser refuses -m after the overrides, where one is used to write it.
+    arguments = sorted(map(_quote_position, arguments), key=lambda argument: argument not in MULTIRUN)
     if "fold=each" not in arguments:
         yield list(arguments)
         return
@@ -28,7 +30,7 @@ def expand(arguments: Sequence[str], list_folds: Callable[[Sequence[str]], list[
     overrides = [
         argument for argument in arguments if not argument.startswith("-") and argument != "fold=each"
     ]
-    if not {"-m", "--multirun"} & set(flags):
+    if not MULTIRUN & set(flags):
         flags = ["-m", *flags]
     deciding: list[list[str]] = []
     rest: list[str] = []

@@ -51,9 +51,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Without it Hydra prints its own errors and exits; ours are one line each.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     _problems.clear()
-    # Hydra's parser refuses this flag after the overrides, where one is used to write it.
-    if sweep := [flag for flag in arguments if flag in ("-m", "--multirun")]:
-        arguments = [*sweep, *(argument for argument in arguments if argument not in sweep)]
     try:
         for line in expand(arguments, list_folds):
             sys.argv = ["mer train", *_with_own_configs(line)]
@@ -165,7 +162,9 @@ def run(cfg: DictConfig) -> Path:
         raise MerError(
             f"{len(failed)} of {len(chosen)} folds failed, the reasons are in their failed.txt: {lines}"
         )
-    if all(runs.state(folder, fold) == "done" for fold in plan.folds):
+    # A sweep over the folds of a finished run has nothing new to show sixty-eight times.
+    asked = pending or len(chosen) == len(plan.folds)
+    if asked and all(runs.state(folder, fold) == "done" for fold in plan.folds):
         report.conclude(folder, prepared.clips, prepared.encoded, cfg.logger)
     return folder
 

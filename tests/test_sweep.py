@@ -31,3 +31,7 @@ def test_a_sweep_over_databases_loses_no_fold() -> None:
 
 def test_positions_are_quoted_for_hydra() -> None:
     assert list(expand(["fold=#15"], list_folds)) == [["fold='#15'"]]
+
+
+def test_the_multirun_flag_may_stand_anywhere() -> None:
+    assert list(expand(["data=a", "-m", "seed=0,1"], list_folds)) == [["-m", "data=a", "seed=0,1"]]
