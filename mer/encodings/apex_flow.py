@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -11,17 +11,21 @@ from kornia.color import rgb_to_grayscale
 from kornia.geometry.transform import resize
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_max_pool2d
 
-from mer.encodings.dynamic_image import min_max
+from mer.encodings.eye_mask import inside_eyes
+from mer.encodings.scaling import check_choice, min_max
 from mer.errors import MerError
 from mer.opencv import import_opencv
+
+Mask = Literal["none", "before", "after"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TVL1:
     """Parameters of OpenCV's ``DualTVL1OpticalFlow``, with its defaults (Zach et al. 2007).
 
-    The published flow images were made with IPOL's tvl1flow instead: ``scale_step=.5, scales=100, median=1``.
+    The published flow images were made with IPOL's tvl1flow instead: see ``ipol``.
 
     Args:
         tau: time step of the numerical scheme.
@@ -57,6 +61,15 @@ class TVL1:
         if self.median not in (1, 3, 5):
             raise MerError(f"encoding.median={self.median}: choose 3 or 5, or 1 for no median filter")
 
+    @classmethod
+    def ipol(cls) -> Self:
+        """The parameters of IPOL's tvl1flow: a pyramid of halves down to 16 pixels, no median filter.
+
+        The same numbers, not the same program: IPOL's also smooths both frames (sigma 0.8) and stretches
+        their joint range to 0..255 first, and repeats at most 300 times, which is here 30 x 10.
+        """
+        return cls(scales=100, scale_step=0.5, median=1)
+
 
 class ApexFlow(nn.Module):
     """The image (u, v, strain) of the motion from the onset frame to the apex frame.
@@ -65,12 +78,17 @@ class ApexFlow(nn.Module):
         size: side of the square output (28 in LAENet, STSTNet and OFF-ApexNet).
         tau, lambda_, theta, scales, warps, epsilon, inner_iterations, outer_iterations, scale_step,
             median: see ``TVL1``.
+        mask: the eyes (LAENet 2.2.4). ``none``: as they are. ``before``: no motion inside them, before the
+            resize and the scaling (ours). ``after``: 0 inside them in the finished image, which reads as
+            the strongest motion to the left and up.
 
     Shape:
-        clips (B, 2, C, H, W) with C 1 or 3 (R, G, B), lengths (B,) all 2 -> images (B, 3, size, size).
+        clips (B, 2, C, H, W) with C 1 or 3 (R, G, B), lengths (B,) all 2 -> images (B, 3, size, size). With
+        a mask also eyes (B, 2, 6, 2), see ``inside_eyes``.
     """
 
     reads: ClassVar[Literal["clip", "onset_apex"]] = "onset_apex"
+    gives: ClassVar[Literal["image", "sequence"]] = "image"
 
     def __init__(
         self,
@@ -86,11 +104,14 @@ class ApexFlow(nn.Module):
         outer_iterations: int = TVL1.outer_iterations,
         scale_step: float = TVL1.scale_step,
         median: int = TVL1.median,
+        mask: Mask = "none",
     ) -> None:
         super().__init__()
         if size < 1:
             raise MerError(f"encoding.size={size}: give a positive side in pixels")
+        check_choice("mask", mask, Mask)
         self.size = size
+        self.mask: Mask = mask
         self.params = TVL1(
             tau=tau,
             lambda_=lambda_,
@@ -104,17 +125,33 @@ class ApexFlow(nn.Module):
             median=median,
         )
 
-    def forward(self, clips: Tensor, lengths: Tensor) -> Tensor:
+    @property
+    def masks_eyes(self) -> bool:
+        """Whether ``forward`` must be given the eyes."""
+        return self.mask != "none"
+
+    def forward(self, clips: Tensor, lengths: Tensor, eyes: Tensor | None = None) -> Tensor:
         """Images (B, 3, size, size) float32, 0..255, of clips (B, 2, C, H, W): onset and apex frame.
 
         Raises:
-            MerError: a clip that does not have exactly two frames, or C is neither 1 nor 3.
+            MerError: a clip that does not have exactly two frames, or C is neither 1 nor 3; eyes that are
+                missing, not asked for, or no polygons in the frame.
         """
         check_pairs(clips, lengths)
-        return apex_flow(clips[:, 0], clips[:, 1], size=self.size, params=self.params)
+        return apex_flow(
+            clips[:, 0], clips[:, 1], size=self.size, params=self.params, mask=self.mask, eyes=eyes
+        )
 
 
-def apex_flow(onset: Tensor, apex: Tensor, *, size: int = 28, params: TVL1 | None = None) -> Tensor:
+def apex_flow(
+    onset: Tensor,
+    apex: Tensor,
+    *,
+    size: int = 28,
+    params: TVL1 | None = None,
+    mask: Mask = "none",
+    eyes: Tensor | None = None,
+) -> Tensor:
     """The image (u, v, strain) in the order R, G, B: see ``flow_image``.
 
     Args:
@@ -122,14 +159,16 @@ def apex_flow(onset: Tensor, apex: Tensor, *, size: int = 28, params: TVL1 | Non
         apex: the same shape.
         size: side of the square output.
         params: of TV-L1; None is OpenCV's defaults.
+        mask, eyes: see ``flow_image``.
 
     Returns:
         (B, 3, size, size) float32, 0..255, on the device of ``onset``.
     """
-    return flow_image(tvl1_flow(grey(onset), grey(apex), params=params), size=size)
+    check_eyes(mask, eyes, len(onset))  # before the flow, which takes long
+    return flow_image(tvl1_flow(grey(onset), grey(apex), params=params), size=size, mask=mask, eyes=eyes)
 
 
-def flow_image(flow: Tensor, *, size: int = 28) -> Tensor:
+def flow_image(flow: Tensor, *, size: int = 28, mask: Mask = "none", eyes: Tensor | None = None) -> Tensor:
     """Flow and its strain, resized, then each channel min-max scaled on its own to 0..255.
 
     In this order, so that every channel touches 0 and 255, as in all of the published 28x28 images.
@@ -137,15 +176,29 @@ def flow_image(flow: Tensor, *, size: int = 28) -> Tensor:
     Args:
         flow: (B, 2, H, W) float, (u, v) in pixels.
         size: side of the square output: bilinear, smoothed first where it shrinks.
+        mask: where the eyes are masked in all three channels, see ``ApexFlow``. The strain is that of the
+            whole flow: the edge of the mask is no motion.
+        eyes: (B, 2, 6, 2), in pixels of the flow; None without a mask.
 
     Returns:
         (B, 3, size, size) of the same type, (u, v, strain), 0..255; a constant channel is 0.
+
+    Raises:
+        MerError: a mask without eyes, or eyes without a mask; see also ``inside_eyes``.
     """
+    check_eyes(mask, eyes, len(flow))
     channels = torch.cat([flow, optical_strain(flow)], dim=1)
+    inside = None if eyes is None else inside_eyes(eyes, *flow.shape[-2:]).to(flow.device)
+    if inside is not None and mask == "before":
+        channels = channels.masked_fill(inside, 0)
     # From 0 on: resizing keeps a constant only up to rounding, which would be stretched to 0..255.
     channels = channels - channels.amin((2, 3), keepdim=True)
     resized: Tensor = resize(channels, (size, size), antialias=True)
-    return min_max(resized.flatten(0, 1)[:, None]).view_as(resized)
+    image = min_max(resized.flatten(0, 1)[:, None]).view_as(resized)
+    if inside is not None and mask == "after":
+        # Each pixel that an eye touches: at 28x28 a half-closed eye would fall between the pixels' centres.
+        image = image.masked_fill(adaptive_max_pool2d(inside.float(), size) > 0, 0)
+    return image
 
 
 def tvl1_flow(first: Tensor, second: Tensor, *, params: TVL1 | None = None) -> Tensor:
@@ -204,6 +257,18 @@ def check_pairs(clips: Tensor, lengths: Tensor) -> None:
             "this encoding takes two frames a clip, onset and apex, not clips of shape "
             f"{tuple(clips.shape)} with lengths {sorted(set(lengths.flatten().tolist()))}: load the frames "
             "that its class attribute reads names"
+        )
+
+
+def check_eyes(mask: Mask, eyes: Tensor | None, clips: int) -> None:
+    """Raise MerError unless each clip's eyes are there where, and only where, a mask asks for them."""
+    check_choice("mask", mask, Mask)
+    if mask == "none" and eyes is not None:
+        raise MerError("encoding.mask=none: eyes were given; choose before or after, or leave them out")
+    if mask != "none" and (eyes is None or len(eyes) != clips):
+        raise MerError(
+            f"encoding.mask={mask}: {'no' if eyes is None else len(eyes)} pairs of eyes for {clips} clips; "
+            "give (batch, 2 eyes, 6 points, x and y), in pixels"
         )
 
 

@@ -24,6 +24,8 @@ class StillFrame(nn.Module):
     """
 
     reads: ClassVar[Literal["clip", "onset_apex"]] = "onset_apex"
+    gives: ClassVar[Literal["image", "sequence"]] = "image"
+    masks_eyes: ClassVar[bool] = False
 
     def __init__(self, *, size: int = 28, frame: Frame = "onset") -> None:
         super().__init__()

@@ -3,15 +3,18 @@ import sys
 from pathlib import Path
 
 import cv2
+import hydra
 import numpy as np
 import pytest
 import torch
 from kornia.geometry.transform import resize
+from omegaconf import OmegaConf
 from torch import Tensor
 from torch.testing import assert_close
 
 from mer.encodings import ApexFlow
-from mer.encodings.apex_flow import TVL1, apex_flow, flow_image, grey, optical_strain, tvl1_flow
+from mer.encodings.apex_flow import TVL1, Mask, apex_flow, flow_image, grey, optical_strain, tvl1_flow
+from mer.encodings.eye_mask import inside_eyes
 from mer.errors import MerError
 
 
@@ -169,7 +172,7 @@ def test_the_same_batch_gives_the_same_bytes_alone_and_together() -> None:
     assert images.numpy().tobytes() == encoder(clips, lengths).numpy().tobytes()
     alone = torch.cat([encoder(clip[None], lengths[:1]) for clip in clips])
     assert_close(images, alone, atol=1e-3, rtol=0)
-    assert ApexFlow.reads == "onset_apex"
+    assert (ApexFlow.reads, ApexFlow.gives) == ("onset_apex", "image")
 
 
 def test_the_number_of_threads_does_not_matter() -> None:
@@ -232,6 +235,110 @@ def test_wrong_clips_are_errors() -> None:
 def test_wrong_parameters_name_their_key(key: str, value: float, hint: str) -> None:
     with pytest.raises(MerError, match=rf"encoding\.{key}={value}: .*{hint}"):
         ApexFlow(**{key: value})  # type: ignore[arg-type]
+
+
+def eye_boxes(clips: int) -> Tensor:
+    """Eyes (B, 2, 6, 2): boxes of the columns 6..13 and 24..33, rows 10..15 of the frame."""
+    corners = [
+        [(left, 10), (left, 10), (right, 10), (right, 16), (right, 16), (left, 16)]
+        for left, right in ((6, 14), (24, 34))
+    ]
+    return torch.tensor(corners).float().expand(clips, -1, -1, -1)
+
+
+def random_flow() -> Tensor:
+    return torch.randn(2, 2, 40, 40, generator=torch.Generator().manual_seed(0))
+
+
+def test_masked_before_there_is_no_motion_inside_and_the_same_outside() -> None:
+    flow, eyes = random_flow(), eye_boxes(2)
+    inside = inside_eyes(eyes, 40, 40).expand(-1, 3, -1, -1)
+    assert inside.any()
+    plain, masked = flow_image(flow, size=40), flow_image(flow, size=40, mask="before", eyes=eyes)
+    channels = torch.cat([flow, optical_strain(flow)], 1)
+    outside = channels.masked_fill(inside, 0)
+    low, high = outside.amin((2, 3), keepdim=True), outside.amax((2, 3), keepdim=True)
+    still = ((0 - low) / (high - low) * 255).expand_as(masked)
+    assert_close(masked[inside], still[inside], atol=1e-3, rtol=0)
+    assert_close(masked, (outside - low) / (high - low) * 255, atol=1e-3, rtol=0)
+    assert (plain[inside] - still[inside]).abs().max() > 50
+    # Back in pixels a frame, what is outside is the flow as it was.
+    motion = masked / 255 * (high - low) + low
+    assert_close(motion[~inside], channels[~inside], atol=1e-4, rtol=0)
+
+
+def test_a_mask_of_motion_makes_no_strain_at_its_edge() -> None:
+    flow = torch.full((1, 2, 40, 40), 3.0)
+    image = flow_image(flow, mask="before", eyes=eye_boxes(1))
+    assert image[:, :2].any()
+    assert not image[:, 2].any()
+
+
+@pytest.mark.parametrize("size", [10, 40, 80])
+def test_masked_after_the_image_is_zero_where_an_eye_is_and_unchanged_elsewhere(size: int) -> None:
+    flow, eyes = random_flow(), eye_boxes(2)
+    plain, masked = flow_image(flow, size=size), flow_image(flow, size=size, mask="after", eyes=eyes)
+    inside = inside_eyes(eyes, 40, 40)
+    if size < 40:  # four by four pixels of the frame are one of the image
+        touched = inside.unfold(2, 4, 4).unfold(3, 4, 4).any(-1).any(-1)
+    else:
+        touched = inside.repeat_interleave(size // 40, 2).repeat_interleave(size // 40, 3)
+    touched = touched.expand(-1, 3, -1, -1)
+    assert touched.any()
+    assert not masked[touched].any()
+    assert plain[touched].any()
+    assert torch.equal(masked[~touched], plain[~touched])
+
+
+def test_a_thin_eye_is_not_lost_in_a_small_image() -> None:
+    eyes = eye_boxes(2).clone()
+    eyes[..., 1] = torch.where(eyes[..., 1] == 16, 11, 10)
+    rows = (flow_image(random_flow(), size=10, mask="after", eyes=eyes) == 0).all(1)
+    assert rows[:, 2, 2].all()
+    assert rows[:, 2, 7].all()
+
+
+@pytest.mark.parametrize("mask", ["before", "after"])
+def test_the_module_masks_each_clips_own_eyes(mask: Mask) -> None:
+    clips, lengths = pairs()
+    eyes = eye_boxes(3) + torch.tensor([0.0, 3.0, 6.0])[:, None, None, None]
+    encoder = ApexFlow(mask=mask)
+    images = encoder(clips, lengths, eyes)
+    for index in range(3):
+        flow = tvl1_flow(clips[index : index + 1, 0], clips[index : index + 1, 1])
+        alone = flow_image(flow, mask=mask, eyes=eyes[index : index + 1])
+        assert_close(images[index], alone[0], atol=1e-3, rtol=0)
+    assert torch.equal(images, encoder(clips, lengths, eyes))
+    assert not torch.equal(images, encoder(clips, lengths, eye_boxes(3)))
+    assert encoder(clips[:0], lengths[:0], eyes[:0]).shape == (0, 3, 28, 28)
+
+
+def test_only_a_mask_takes_eyes_and_the_cache_sees_it() -> None:
+    clips, lengths = pairs()
+    assert not ApexFlow().masks_eyes
+    assert [ApexFlow(mask=mask).masks_eyes for mask in ("before", "after")] == [True, True]
+    assert vars(ApexFlow(mask="after"))["mask"] == "after"
+    assert torch.equal(ApexFlow()(clips, lengths), apex_flow(clips[:, 0], clips[:, 1]))
+    with pytest.raises(MerError, match=r"encoding\.mask=before: no pairs of eyes for 3 clips"):
+        ApexFlow(mask="before")(clips, lengths)
+    with pytest.raises(MerError, match=r"encoding\.mask=after: 1 pairs of eyes for 3 clips"):
+        ApexFlow(mask="after")(clips, lengths, eye_boxes(1))
+    with pytest.raises(MerError, match=r"encoding\.mask=none: eyes were given"):
+        ApexFlow()(clips, lengths, eye_boxes(3))
+    with pytest.raises(MerError, match=r"encoding\.mask='eyes': choose one of none, before, after"):
+        ApexFlow(mask="eyes")  # type: ignore[arg-type]
+
+
+def test_the_shipped_ipol_parameters_are_the_preset() -> None:
+    """As in IPOL's program: tau, lambda, theta, zoom, levels, warps, 300 iterations, no median filter."""
+    shipped = Path(__file__).parents[2] / "conf" / "encoding" / "apex_flow_ipol.yaml"
+    encoder = hydra.utils.instantiate(OmegaConf.load(shipped))
+    assert isinstance(encoder, ApexFlow)
+    assert encoder.params == TVL1.ipol()
+    assert encoder.params.inner_iterations * encoder.params.outer_iterations == 300
+    first, second = moved_pair(0.6, -0.4)
+    error = tvl1_flow(first, second, params=encoder.params) - torch.tensor([0.6, -0.4])[:, None, None]
+    assert error.norm(dim=1)[:, 8:-8, 8:-8].max() < 0.15
 
 
 def broken_opencv(folder: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:

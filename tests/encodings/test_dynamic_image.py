@@ -7,15 +7,10 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from mer.encodings import DynamicImage
-from mer.encodings.dynamic_image import Scale, dynamic_image, dynamic_image_weights, min_max
+from mer.encodings.dynamic_image import dynamic_image, dynamic_image_weights
+from mer.encodings.scaling import Scale
 from mer.errors import MerError
-
-
-def random_clips(batch: int, frames: int, channels: int = 3, side: int = 10, *, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(
-        0, 256, (batch, frames, channels, side, side), generator=generator, dtype=torch.uint8
-    )
+from tests.encodings.clips import assert_alone_equals_together, random_clips
 
 
 def rank_pooling(frames: Tensor) -> Tensor:
@@ -69,21 +64,7 @@ def test_a_still_clip_is_zero(frames: int, scale: Scale) -> None:
 
 @pytest.mark.parametrize("scale", get_args(Scale))
 def test_padding_and_neighbours_in_the_batch_do_not_matter(scale: Scale) -> None:
-    lengths = torch.tensor([1, 2, 7, 40])
-    clips = random_clips(4, 40)
-    images = dynamic_image(clips, lengths, size=7, scale=scale)
-    for index, length in enumerate(lengths.tolist()):
-        alone = dynamic_image(
-            clips[index : index + 1, :length], lengths[index : index + 1], size=7, scale=scale
-        )
-        assert_close(images[index] / 255, alone[0] / 255, atol=1e-5, rtol=1e-5)
-
-
-def test_min_max_is_joint_over_channels_and_by_clip() -> None:
-    images = torch.tensor([[[[0.0, 1.0]], [[2.0, 4.0]]], [[[-3.0, 7.0]], [[2.0, 2.0]]]])
-    expected = torch.tensor([[[[0.0, 63.75]], [[127.5, 255.0]]], [[[0.0, 255.0]], [[127.5, 127.5]]]])
-    assert_close(min_max(images), expected)
-    assert not min_max(torch.full((1, 3, 2, 2), 8.0)).any()
+    assert_alone_equals_together(DynamicImage(size=7, scale=scale))
 
 
 def test_ranges_of_the_scales() -> None:
@@ -106,7 +87,7 @@ def test_shape_and_bytes_are_the_same_every_time(channels: int, size: int | None
     assert images.shape == (2, channels, size or 10, size or 10)
     assert torch.equal(images, encoder(clips, lengths))
     assert torch.equal(images, encoder(clips.float(), lengths))
-    assert DynamicImage.reads == "clip"
+    assert (DynamicImage.reads, DynamicImage.gives, DynamicImage.masks_eyes) == ("clip", "image", False)
 
 
 def test_resizing_after_the_sum_is_resizing_the_frames() -> None:

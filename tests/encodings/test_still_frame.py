@@ -25,7 +25,7 @@ def test_it_is_that_frame_and_the_other_one_does_not_matter(frame: Frame, index:
     assert torch.equal(StillFrame(frame=frame)(other, lengths), image)
     other[:, index] = 0
     assert not StillFrame(frame=frame)(other, lengths).any()
-    assert StillFrame.reads == "onset_apex"
+    assert (StillFrame.reads, StillFrame.gives, StillFrame.masks_eyes) == ("onset_apex", "image", False)
 
 
 def test_greys_keep_their_values() -> None:
