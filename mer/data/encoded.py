@@ -1,54 +1,67 @@
-"""Encoded sets: every clip of a table as one image, computed once and kept on disk.
+"""Encoded sets: every clip of a table as one image or one sequence, computed once and kept on disk.
 
-A set lies in ``<cache>/encoded/<key>/`` as ``images.npy`` (N, H, W, C) float32 and ``about.json``. The
-key is a hash of the frames' manifest (path, size, mtime) and of the encoding's parameters, so a changed
-file or parameter is another set. It is written under a temporary name and renamed; a lock a key lets one
-process encode while the others wait for its result.
+A set lies in ``<cache>/encoded/<key>/`` as ``images.npy`` (N, H, W, C) float32 and ``about.json``; of
+sequences, N are the frames of all clips, one clip after another, and about.json has the clips' lengths. The
+key is a hash of the frames' manifest (path, size, mtime), of the faces and of the encoding's parameters, so
+a changed file, crop or parameter is another set. It is written under a temporary name and renamed; a lock
+a key lets one process encode while the others wait for its result.
 """
 
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from mer.data.frames import list_frames, read_clip, read_frame
+from mer.data.encoding_batches import ClipBatch, clip_batches, frame_numbers
+from mer.data.encoding_key import parameters, set_key
 from mer.data.roots import cache_dir
 from mer.errors import MerError
 
-FORMAT = 1  # raise it when the same parameters give other images
-BATCH = 16  # clips a batch: bounds the memory, and is what the encodings were timed at
+if TYPE_CHECKING:
+    from mer.data.faces import Face
+
+FORMAT = 2  # raise it when the same parameters give other images
 
 
 @dataclass(frozen=True)
 class EncodedSet:
-    """Images in the order of the clip table.
+    """Images, or the frames of sequences, in the order of the clip table.
 
     Attributes:
         images: (N, C, H, W) float32, channels_last in memory; 0..255 unless the encoding says otherwise.
-        content: sha256 of the images' bytes: two runs with the same content saw the same data.
+            Of sequences, the frames of all clips, one clip after another, and uint8 or float32.
+        content: sha256 of the images' bytes, and of the lengths where there are any: two runs with the
+            same content saw the same data.
         folder: where the set lies.
+        lengths: (clips,) int64, frames of each clip in ``images``; None where a clip is one image.
     """
 
     images: Tensor
     content: str
     folder: Path
+    lengths: Tensor | None = None
 
 
 def encode(
     clips: pd.DataFrame,
     encoding: nn.Module | None = None,
     *,
+    faces: "Sequence[Face] | None" = None,
     device: torch.device | str = "cpu",
     cache: Path | None = None,
     progress: bool = True,
@@ -58,31 +71,23 @@ def encode(
     Args:
         clips: a validated clip table. With the column ``image``, each image is taken as it is.
         encoding: a module of ``mer.encodings``; None for images that are already encoded.
+        faces: one a row, cut out of its frames before they are encoded; None takes whole frames.
         cache: folder of the cache, ``cache_dir()`` by default.
         progress: show a bar.
 
     Raises:
-        MerError: an encoding for images that are already encoded, or none for frames; a frame or
-            image that is missing, unreadable or of another size; a cache that cannot be written.
+        MerError: an encoding for images that are already encoded, or none for frames; an encoding that
+            masks the eyes without faces; a frame or image that is missing, unreadable or of another size;
+            a cache that cannot be written.
     """
-    if "image" in clips.columns and encoding is not None:
-        raise MerError(
-            f"encoding={type(encoding).__name__}: these clips are published as images that are already "
-            "encoded; use encoding=none"
-        )
-    if "frames" in clips.columns and encoding is None:
-        raise MerError(
-            "encoding=none: these clips are folders of frames; choose an encoding, such as apex_flow"
-        )
-    key = _key(clips, encoding)
-    folder = (cache or cache_dir()) / "encoded" / key
+    folder = set_folder(clips, encoding, faces=faces, cache=cache)
     if (found := open_set(folder)) is not None:
         return found
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{key}.lock")):
+        with FileLock(folder.with_name(f".{folder.name}.lock")):
             # Another process may have encoded it while this one waited.
-            found = open_set(folder) or _make(folder, clips, encoding, torch.device(device), progress)
+            found = open_set(folder) or _make(folder, clips, encoding, faces, torch.device(device), progress)
     except OSError as error:
         raise MerError(
             f"{folder}: the encoded set cannot be written ({error.strerror or error}); "
@@ -93,6 +98,42 @@ def encode(
             f"{folder}: damaged directly after it was written; check the disk, or set MER_CACHE to another"
         )
     return found
+
+
+def set_folder(
+    clips: pd.DataFrame,
+    encoding: nn.Module | None = None,
+    *,
+    faces: "Sequence[Face] | None" = None,
+    cache: Path | None = None,
+) -> Path:
+    """The folder in which :func:`encode` keeps the set of these arguments, whether it is there or not.
+
+    Raises:
+        MerError: the arguments do not fit one another, or a frame or image is missing.
+    """
+    if "image" in clips.columns and encoding is not None:
+        raise MerError(
+            f"encoding={type(encoding).__name__}: these clips are published as images that are already "
+            "encoded; use encoding=none"
+        )
+    if "frames" in clips.columns and encoding is None:
+        raise MerError(
+            "encoding=none: these clips are folders of frames; choose an encoding, such as apex_flow"
+        )
+    if faces is not None and encoding is None:
+        raise MerError("faces: these clips are published as images that are already encoded; give no faces")
+    if faces is None and getattr(encoding, "masks_eyes", False):
+        raise MerError(
+            f"encoding={type(encoding).__name__}: it masks the eyes, which are found with the face; "
+            "give the clips' faces (faces.method=auto)"
+        )
+    if faces is not None and len(faces) != len(clips):
+        raise MerError(
+            f"faces: {len(faces)} for a table of {len(clips)} clips; "
+            "find the faces of the table that is encoded"
+        )
+    return (cache or cache_dir()) / "encoded" / set_key(clips, encoding, faces, version=FORMAT)
 
 
 def open_set(folder: Path, *, verify: bool = True) -> EncodedSet | None:
@@ -115,17 +156,45 @@ def open_set(folder: Path, *, verify: bool = True) -> EncodedSet | None:
     ):
         return None
     # The hash covers the pixels, not the header that says what they are.
-    if images.dtype != np.float32 or images.ndim != 4 or not images.flags.c_contiguous:
+    if images.ndim != 4 or not images.flags.c_contiguous:
         return None
-    if about.get("clips") != len(images):
+    lengths = about.get("lengths")
+    if lengths is None:
+        fits = images.dtype == np.float32 and about.get("clips") == len(images)
+    else:
+        fits = images.dtype in (np.uint8, np.float32) and _fits(lengths, about.get("clips"), len(images))
+    if not fits:
         return None
-    if verify and hashlib.sha256(images.data).hexdigest() != about["sha256"]:
-        return None
-    return EncodedSet(torch.from_numpy(images).permute(0, 3, 1, 2), about["sha256"], folder)
+    if verify:
+        digest = hashlib.sha256(images.data)
+        if lengths is not None:
+            _add_lengths(digest, lengths)
+        if digest.hexdigest() != about["sha256"]:
+            return None
+    return EncodedSet(
+        torch.from_numpy(images).permute(0, 3, 1, 2),
+        about["sha256"],
+        folder,
+        None if lengths is None else torch.tensor(lengths),
+    )
+
+
+def _fits(lengths: object, clips: object, frames: int) -> bool:
+    """Whether these are the lengths of so many clips with so many frames in all."""
+    return (
+        isinstance(lengths, list)
+        and all(type(length) is int and length > 0 for length in lengths)
+        and (len(lengths), sum(lengths)) == (clips, frames)
+    )
 
 
 def _make(
-    folder: Path, clips: pd.DataFrame, encoding: nn.Module | None, device: torch.device, progress: bool
+    folder: Path,
+    clips: pd.DataFrame,
+    encoding: nn.Module | None,
+    faces: "Sequence[Face] | None",
+    device: torch.device,
+    progress: bool,
 ) -> EncodedSet | None:
     """Encode under a temporary name and rename; the caller holds the lock."""
     scratch = folder.with_name(f".{folder.name}")
@@ -134,8 +203,8 @@ def _make(
             shutil.rmtree(leftover)
     scratch.mkdir()
     try:
-        content = _write(scratch / "images.npy", clips, encoding, device, progress)
-        about = {"format": FORMAT, "clips": len(clips), "encoding": _parameters(encoding), "sha256": content}
+        written = _write(scratch / "images.npy", clips, encoding, faces, device, progress)
+        about = {"format": FORMAT, "clips": len(clips), "encoding": parameters(encoding), **written}
         (scratch / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
         scratch.rename(folder)
     finally:
@@ -144,9 +213,21 @@ def _make(
 
 
 def _write(
-    path: Path, clips: pd.DataFrame, encoding: nn.Module | None, device: torch.device, progress: bool
-) -> str:
-    """Stream the images into a file; returns their sha256. Memory holds one batch, whatever the size."""
+    path: Path,
+    clips: pd.DataFrame,
+    encoding: nn.Module | None,
+    faces: "Sequence[Face] | None",
+    device: torch.device,
+    progress: bool,
+) -> dict[str, object]:
+    """Stream the images into a file. Memory holds one batch, whatever the size.
+
+    Returns:
+        What about.json says of them: the sha256, and the lengths of sequences.
+    """
+    numbers = frame_numbers(clips, encoding)
+    lengths = list(map(len, numbers)) if _gives_sequences(encoding) else None
+    rows = len(clips) if lengths is None else sum(lengths)
     digest = hashlib.sha256()
     shape: tuple[int, ...] | None = None
     what = "reading images" if encoding is None else f"encoding {len(clips)} clips"
@@ -155,15 +236,12 @@ def _write(
     task = bar.add_task(what, total=len(clips))
     # Not a memory map: writing one to a full disk ends the process with a bus error.
     with path.open("wb") as file, torch.inference_mode(), bar:
-        for names, frames, lengths in _batches(clips, encoding):
-            images = frames[:, 0].float()
-            if encoding is not None:
-                images = encoding.to(device)(frames.to(device), lengths.to(device)).cpu()
-            block = images.permute(0, 2, 3, 1).contiguous().numpy().astype(np.float32, copy=False)
+        batches = clip_batches(clips, encoding, numbers, faces)
+        for names, block in _encode_batches(batches, encoding, device):
             if shape is None:
                 shape = block.shape[1:]
                 np.lib.format.write_array_header_1_0(
-                    file, {"descr": block.dtype.str, "fortran_order": False, "shape": (len(clips), *shape)}
+                    file, {"descr": block.dtype.str, "fortran_order": False, "shape": (rows, *shape)}
                 )
             if block.shape[1:] != shape:
                 (height, width, _), (first_height, first_width, _) = block.shape[1:], shape
@@ -175,78 +253,60 @@ def _write(
             file.write(block.data)
             bar.advance(task, len(names))
             digest.update(block.data)
-    return digest.hexdigest()
+            del block  # before the next one is made
+    if lengths is None:
+        return {"sha256": digest.hexdigest()}
+    _add_lengths(digest, lengths)
+    return {"sha256": digest.hexdigest(), "lengths": lengths}
 
 
-def _batches(clips: pd.DataFrame, encoding: nn.Module | None) -> Iterator[tuple[list[str], Tensor, Tensor]]:
-    """(names, frames (B, T, C, H, W) padded at the end, lengths (B,)); frames of one size share a batch."""
-    names: list[str] = []
-    waiting: list[Tensor] = []
-    for row in clips.itertuples(index=False):
-        frames = _read(row, encoding)
-        if waiting and (len(waiting) == BATCH or frames.shape[1:] != waiting[0].shape[1:]):
-            yield names, *_pad(waiting)
-            names, waiting = [], []
-        names.append(str(row.image if encoding is None else row.frames))
-        waiting.append(frames)
-    if waiting:
-        yield names, *_pad(waiting)
+def _encode_batches(
+    batches: Iterable[ClipBatch], encoding: nn.Module | None, device: torch.device
+) -> Iterator[tuple[list[str], NDArray[Any]]]:
+    """Names and images of each batch, in order.
+
+    Pairs of frames are small, and crops of many sizes make batches of one pair, which cannot fill the cores:
+    so many at a time. Whole clips come one batch at a time, for the memory's sake.
+    """
+    pairs = encoding is not None and encoding.reads == "onset_apex" and device.type == "cpu"
+    workers = (os.cpu_count() or 1) if pairs else 1
+    if workers == 1:
+        for batch in batches:
+            names, block = batch.names, _encode_batch(batch, encoding, device)
+            del batch  # before the next one is read
+            yield names, block
+            del block
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[tuple[list[str], Future[NDArray[Any]]]] = deque()
+        for batch in batches:
+            waiting.append((batch.names, pool.submit(_encode_batch, batch, encoding, device)))
+            if len(waiting) > workers:
+                names, future = waiting.popleft()
+                yield names, future.result()
+        for names, future in waiting:
+            yield names, future.result()
 
 
-def _read(row: object, encoding: nn.Module | None) -> Tensor:
+@torch.inference_mode()  # which a thread does not inherit
+def _encode_batch(batch: ClipBatch, encoding: nn.Module | None, device: torch.device) -> NDArray[Any]:
+    """The images of a batch, or the frames of its sequences, (rows, H, W, C) float32; or uint8 for frames."""
     if encoding is None:
-        return torch.from_numpy(read_frame(Path(row.image), grey=False))[None]  # type: ignore[attr-defined]
-    folder = Path(row.frames)  # type: ignore[attr-defined]
-    name = f"{row.database}/{row.subject}/{row.clip}"  # type: ignore[attr-defined]
-    onset, apex, offset = row.onset, row.apex, row.offset  # type: ignore[attr-defined]
-    if encoding.reads == "onset_apex":
-        if pd.isna(onset) or pd.isna(apex):
-            raise MerError(
-                f"{folder}: clip {name} has no onset or apex frame number, which this encoding needs"
-            )
-        numbers = [int(onset), int(apex)]
+        images = batch.frames[:, 0].float()
     else:
-        numbers = list(list_frames(folder))
-        first = int(onset) if not pd.isna(onset) else numbers[0]
-        last = int(offset) if not pd.isna(offset) else numbers[-1]
-        numbers = [number for number in numbers if first <= number <= last]
-        if not numbers:
-            raise MerError(
-                f"{folder}: clip {name} has no frame between its onset {first} and its offset {last}"
-            )
-    return read_clip(folder, numbers, grey=encoding.reads == "onset_apex", threads=os.cpu_count() or 1)
+        inputs = [batch.frames, batch.lengths, *([] if batch.eyes is None else [batch.eyes])]
+        images = encoding.to(device)(*(tensor.to(device) for tensor in inputs)).cpu()
+    sequences = _gives_sequences(encoding)
+    if sequences:
+        images = images[torch.arange(batch.frames.shape[1]) < batch.lengths[:, None]]
+    block: NDArray[Any] = images.permute(0, 2, 3, 1).contiguous().numpy()
+    return block if sequences and block.dtype == np.uint8 else block.astype(np.float32, copy=False)
 
 
-def _pad(clips: list[Tensor]) -> tuple[Tensor, Tensor]:
-    return (
-        nn.utils.rnn.pad_sequence(clips, batch_first=True),
-        torch.tensor([len(clip) for clip in clips], dtype=torch.int64),
-    )
+def _gives_sequences(encoding: nn.Module | None) -> bool:
+    return getattr(encoding, "gives", "image") == "sequence"
 
 
-def _parameters(encoding: nn.Module | None) -> dict[str, object]:
-    if encoding is None:
-        return {"name": "none"}
-    public = {
-        key: repr(value)
-        for key, value in vars(encoding).items()
-        if not key.startswith("_") and key != "training"
-    }
-    return {"name": type(encoding).__name__, **public}
-
-
-def _key(clips: pd.DataFrame, encoding: nn.Module | None) -> str:
-    digest = hashlib.sha256(json.dumps([FORMAT, _parameters(encoding)]).encode())
-    for row in clips.itertuples(index=False):
-        if encoding is None:
-            files = [Path(str(row.image))]
-        else:
-            files = list(list_frames(Path(str(row.frames))).values())
-            digest.update(f"{row.onset} {row.apex} {row.offset}".encode())
-        for path in files:
-            try:
-                stat = path.stat()
-            except OSError as error:
-                raise MerError(f"{path}: cannot be read ({error.strerror}); check data.root") from error
-            digest.update(f"{path.absolute()}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:20]
+def _add_lengths(digest: "hashlib._Hash", lengths: Sequence[int]) -> None:
+    """Hash the lengths of sequences after their frames: the same frames may be cut into other clips."""
+    digest.update(json.dumps(list(lengths)).encode())

@@ -1,32 +1,48 @@
-"""Frames on disk: which files a clip's folder holds, and their pixels."""
+"""Frames on disk: which files a clip's folder holds, or which frames its video, and their pixels."""
 
 import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mer.data.video import count_frames, read_video
 from mer.errors import MerError
 from mer.opencv import import_opencv
 
+if TYPE_CHECKING:  # it reads frames itself
+    from mer.data.faces import Face
+
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv", ".mpg", ".mpeg", ".m4v", ".wmv", ".webm")
+
+
+def is_video(path: Path) -> bool:
+    """Whether a clip's path is a file that is no image; where nothing is there, its name decides."""
+    suffix = path.suffix.lower()
+    return suffix not in SUFFIXES and (path.is_file() or (suffix in VIDEO_SUFFIXES and not path.is_dir()))
 
 
 def list_frames(folder: Path) -> dict[int, Path]:
     """The image files of a folder by frame number, in the order of the numbers (img9 before img10).
 
     The number is the last integer in the name without its suffix: ``reg_img46.jpg`` is 46 and
-    ``006_1_05588.jpg`` is 5588. Hidden files, other files and subfolders are passed over.
+    ``006_1_05588.jpg`` is 5588. Hidden files, other files and subfolders are passed over. The frames of
+    a video file are numbered from 1, and each lies in the file itself; they are counted by decoding.
 
     Raises:
-        MerError: the folder is missing or has no image; an image has no number; two have the same.
+        MerError: the folder is missing or has no image; an image has no number; two have the same; a
+            video that cannot be opened, or has no frame.
     """
+    if is_video(folder):
+        return dict.fromkeys(range(1, count_frames(folder) + 1), folder)
     if not folder.is_dir():
         raise MerError(f"{folder}: no such folder of frames; check data.root and the database's layout")
     with os.scandir(folder) as entries:
@@ -60,21 +76,27 @@ def frame_number(path: Path) -> int:
     return int(integers[-1])
 
 
-def read_clip(folder: Path, numbers: Sequence[int], *, grey: bool, threads: int = 1) -> Tensor:
+def read_clip(
+    folder: Path, numbers: Sequence[int], *, grey: bool, threads: int = 1, face: "Face | None" = None
+) -> Tensor:
     """The frames with these numbers, in this order; a number may come twice.
 
     Args:
-        folder: see ``list_frames``.
+        folder: see ``list_frames``; or a video file.
         numbers: frame numbers as in the clip table.
         grey: one channel in place of three.
-        threads: files that are decoded at the same time. The result does not depend on it.
+        threads: files that are decoded at the same time. The result does not depend on it. A video is
+            decoded by as many threads as FFmpeg takes.
+        face: cut out of each frame directly after it is decoded; None keeps whole frames.
 
     Returns:
         (T, C, H, W) uint8, 0..255; C is 1, or 3 in the order R, G, B.
 
     Raises:
-        MerError: a number has no file, a file cannot be read, or two frames differ in size.
+        MerError: a number has no frame, a file cannot be read, or two frames differ in size.
     """
+    if is_video(folder):
+        return read_video(folder, numbers, grey=grey, face=face)
     frames = list_frames(folder)
     if not numbers:
         raise MerError(f"{folder}: no frame asked for; check the clip's onset, apex and offset")
@@ -85,15 +107,36 @@ def read_clip(folder: Path, numbers: Sequence[int], *, grey: bool, threads: int 
             f"{len(frames)} frames, {min(frames)} to {max(frames)}: check the clip's onset, apex and offset"
         )
     paths = [frames[number] for number in numbers]
+    clip = np.empty(0, np.uint8)
+    allocating = Lock()
+
+    def decode(place: int) -> str:
+        """Decode one frame into its place, so that the clip is in memory once; gives the frame's size."""
+        nonlocal clip
+        frame = read_frame(paths[place], grey=grey)
+        image = frame if face is None else _cut(frame, face)
+        with allocating:
+            if clip.ndim == 1:
+                clip = np.empty((len(paths), *image.shape), np.uint8)
+        if image.shape == clip.shape[1:]:
+            clip[place] = image
+        return size_of(frame)
+
     with ThreadPoolExecutor(threads) as pool:
-        images = list(pool.map(partial(read_frame, grey=grey), paths))
-    for path, image in zip(paths, images, strict=True):
-        if image.shape != images[0].shape:
+        sizes = list(pool.map(decode, range(len(paths))))
+    for path, size in zip(paths, sizes, strict=True):
+        if size != sizes[0]:
             raise MerError(
-                f"{folder}: frames differ in size: {paths[0].name} is {size_of(images[0])} and "
-                f"{path.name} is {size_of(image)}; replace the file that is wrong"
+                f"{folder}: frames differ in size: {paths[0].name} is {sizes[0]} and {path.name} is {size}; "
+                "replace the file that is wrong"
             )
-    return torch.from_numpy(np.stack(images))
+    return torch.from_numpy(clip)
+
+
+def _cut(frame: NDArray[np.uint8], face: "Face") -> NDArray[np.uint8]:
+    from mer.data.faces import cut
+
+    return cut(frame, face)
 
 
 def read_frame(path: Path, *, grey: bool) -> NDArray[np.uint8]:

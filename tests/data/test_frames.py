@@ -1,3 +1,5 @@
+import os
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -6,6 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from mer.data.faces import Face
 from mer.data.frames import list_frames, read_clip, read_frame
 from mer.errors import MerError
 
@@ -23,6 +26,11 @@ def blocks(*, seed: int = 0, height: int = 24, width: int = 32) -> NDArray[np.ui
     """Flat 8x8 blocks of random colour, B, G, R: a picture that JPEG nearly keeps."""
     colours = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
     return np.kron(colours, np.ones((8, 8, 1), np.uint8))
+
+
+def box(x: int, y: int, width: int, height: int) -> Face:
+    """A face that is this part of the frame."""
+    return Face("haar", (1.0, 0.0, -float(x), 0.0, 1.0, -float(y)), (width, height), (), "typical")
 
 
 def test_frames_are_sorted_as_integers_and_other_files_are_passed_over(tmp_path: Path) -> None:
@@ -174,3 +182,51 @@ def test_frames_of_different_sizes_name_two_files(tmp_path: Path) -> None:
     write(tmp_path / "img3.png", blocks(height=32))
     with pytest.raises(MerError, match=r"img1\.png is 32x24 and img3\.png is 32x32; replace"):
         read_clip(tmp_path, [1, 2, 3], grey=False)
+
+
+# Crops.
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_the_face_is_cut_out_of_each_frame(tmp_path: Path, grey: bool) -> None:
+    for number in (1, 2, 3):
+        write(tmp_path / f"img{number}.png", blocks(seed=number))
+    whole = read_clip(tmp_path, [3, 1], grey=grey)
+    crop = read_clip(tmp_path, [3, 1], grey=grey, threads=2, face=box(4, 6, 20, 10))
+    assert torch.equal(crop, whole[:, :, 6:16, 4:24])
+
+
+def test_frames_of_different_sizes_are_not_hidden_by_a_crop(tmp_path: Path) -> None:
+    write(tmp_path / "img1.png", blocks())
+    write(tmp_path / "img2.png", blocks(height=32))
+    with pytest.raises(MerError, match=r"img1\.png is 32x24 and img2\.png is 32x32; replace"):
+        read_clip(tmp_path, [1, 2], grey=False, face=box(0, 0, 8, 8))
+
+
+def test_memory_holds_a_clip_once_and_of_a_cropped_clip_the_crops(tmp_path: Path) -> None:
+    for number in range(1, 41):
+        write(tmp_path / f"img{number}.bmp", blocks(seed=number, height=160, width=160))
+    whole = 40 * 160 * 160 * 3
+
+    def peak(face: Face | None) -> int:
+        tracemalloc.start()  # it sees NumPy's memory, which the frames are in
+        read_clip(tmp_path, range(1, 41), grey=False, threads=2, face=face)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert whole < peak(None) < 1.6 * whole
+    assert peak(box(10, 10, 16, 16)) < 0.6 * whole
+
+
+# Names.
+
+
+def test_names_that_are_not_utf8_are_read_and_named(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"\xe9t\xe9")  # Latin-1
+    folder.mkdir()
+    write(folder / os.fsdecode(b"\xe7a1.png"), blocks())
+    assert list(list_frames(folder)) == [1]
+    assert read_clip(folder, [1], grey=True).shape == (1, 1, 24, 32)
+    with pytest.raises(MerError, match=r": no frame 2 \(1 of 1 missing\)"):
+        read_clip(folder, [2], grey=True)
