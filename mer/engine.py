@@ -30,6 +30,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from mer import runs
+from mer.augment import Augmentation
 from mer.data.encoded import EncodedSet, open_set
 from mer.data.module import FoldData, Order
 from mer.data.splits import Split
@@ -50,6 +51,7 @@ class Recipe:
     order: Order
     class_weights: Literal["none", "balanced"]
     seed: int
+    augment: Augmentation | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ def fit(job: Job, split: Split, encoded: EncodedSet) -> tuple[pd.DataFrame, pd.D
         batch_size=recipe.batch_size,
         order=recipe.order,
         seed=recipe.seed,
+        augment=recipe.augment,
     )
     pl.seed_everything(data.seed, verbose=False)
     task = recipe.task(

@@ -1,20 +1,19 @@
 """The LightningDataModule of one fold: encoded images on the device, batches by index."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import pandas as pd
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from mer.augment import Augmentation
 from mer.data import clips as clip_table
 from mer.data import splits
-from mer.data.encoded import EncodedSet, encode
-from mer.data.roots import find_root
+from mer.data.encoded import EncodedSet
 from mer.errors import MerError
 
 Order = Literal["shuffled", "release", "balanced"]
@@ -25,8 +24,10 @@ class FoldData(pl.LightningDataModule):
     """Batches of one fold of an encoded set, which stays in memory as one tensor and is indexed.
 
     A batch is a dict: ``image`` (B, C, H, W) float32, ``target`` (B,) int64, ``row`` (B,) int64, the
-    position in the clip table. What epoch e of a fold trains on depends on (seed, fold, e) alone, never
-    on which other folds were trained before or beside it.
+    position in the clip table. In a set of sequences, ``image`` is (B, T, C, H, W), padded with 0 at the
+    end to the longest of the batch, and ``length`` (B,) int64 holds the frames of each. What epoch e of a
+    fold trains on depends on (seed, fold, e) alone, never on which other folds were trained before or
+    beside it.
 
     Args:
         clips: a validated, mapped clip table.
@@ -37,7 +38,9 @@ class FoldData(pl.LightningDataModule):
         order: ``shuffled`` each epoch; ``release``: never shuffled, one class after another, as
             STSTNet's code reads its class folders; ``balanced``: drawn with replacement, each class
             equally often.
-        seed: with the fold's name, decides the batches.
+        seed: with the fold's name, decides the batches and what is drawn for ``augment``.
+        augment: of the training batches, never of others. With a pool, an epoch has N rows times P
+            variants, and ``order`` and ``batch_size`` are of these; None trains on the rows as they are.
     """
 
     def __init__(
@@ -50,16 +53,20 @@ class FoldData(pl.LightningDataModule):
         batch_size: int = 256,
         order: Order = "shuffled",
         seed: int = 0,
+        augment: Augmentation | None = None,
     ) -> None:
         super().__init__()
         if order not in ("shuffled", "release", "balanced"):
             raise MerError(f"order={order!r}: choose shuffled, release or balanced")
         if batch_size < 1:
             raise MerError(f"batch_size={batch_size}: at least 1")
-        if len(encoded.images) != len(clips):
+        # Where a set has lengths, its images are the frames of all clips, one clip after another.
+        self.lengths = encoded.lengths
+        found = len(encoded.images) if self.lengths is None else len(self.lengths)
+        if found != len(clips):
             raise MerError(
-                f"{encoded.folder}: {len(encoded.images)} images for a table of {len(clips)} clips; "
-                "encode the table that is split"
+                f"{encoded.folder}: {found} {'images' if self.lengths is None else 'sequences'} for a table "
+                f"of {len(clips)} clips; encode the table that is split"
             )
         splits.check(clips, [split])
         self.classes = list(classes)
@@ -67,6 +74,7 @@ class FoldData(pl.LightningDataModule):
         self.batch_size = batch_size
         self.order = order
         self.seed = fold_seed(seed, split.fold)
+        self.augment = augment
         self.images = encoded.images
         self.targets = torch.tensor(clip_table.targets(clips, classes))
 
@@ -87,9 +95,15 @@ class FoldData(pl.LightningDataModule):
         return torch.where(present, counts.sum() / (present.sum() * counts.clamp(min=1)), 0.0)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches of the training rows."""
+        """Batches of the training rows, augmented where that was asked for."""
         rows = torch.tensor(self.split.train)
-        return self._loader(rows, BatchOrder(self.targets[rows], self.batch_size, self.order, self.seed))
+        copies = 1 if self.augment is None else len(self.augment)
+        # A row's variants are neighbours, as files of one clip are in a class folder.
+        targets = self.targets[rows].repeat_interleave(copies)
+        order = BatchOrder(targets, self.batch_size, self.order, self.seed)
+        if self.augment is None:
+            return self._loader(self._rows(rows), order)
+        return self._loader(_AugmentedRows(self._rows(rows), self.augment), _SeededOrder(order))
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
         """Batches of the validation rows; no loader where the protocol keeps none."""
@@ -105,20 +119,26 @@ class FoldData(pl.LightningDataModule):
 
     def _in_order(self, rows: Sequence[int]) -> DataLoader[Batch]:
         index = torch.tensor(rows)
-        return self._loader(index, list(torch.split(torch.arange(len(index)), self.batch_size)))
+        batches = list(torch.split(torch.arange(len(index)), self.batch_size))
+        return self._loader(self._rows(index), batches)
 
-    def _loader(self, rows: Tensor, batches: Sampler[Tensor] | list[Tensor]) -> DataLoader[Batch]:
+    def _rows(self, rows: Tensor) -> "_Rows":
+        return _Rows(self.images, self.lengths, self.targets, rows)
+
+    @staticmethod
+    def _loader(data: Dataset[Batch], batches: Sampler[Any] | list[Tensor]) -> DataLoader[Batch]:
         # batch_size None: the sampler yields whole index tensors, so a batch is one indexing operation.
-        data = _Rows(self.images, self.targets, rows)
         return DataLoader(data, sampler=batches, batch_size=None, num_workers=0)
 
 
 class _Rows(Dataset[Batch]):
     """Some rows of the encoded set; a batch is gathered by one indexing operation."""
 
-    def __init__(self, images: Tensor, targets: Tensor, rows: Tensor) -> None:
+    def __init__(self, images: Tensor, lengths: Tensor | None, targets: Tensor, rows: Tensor) -> None:
         # Indexing a channels_last view would return another memory format; its (N, H, W, C) base keeps it.
         self.pixels = images.permute(0, 2, 3, 1)
+        self.lengths = lengths
+        self.firsts = None if lengths is None else lengths.cumsum(0) - lengths
         self.targets = targets
         self.rows = rows
 
@@ -127,7 +147,33 @@ class _Rows(Dataset[Batch]):
 
     def __getitem__(self, index: Tensor) -> Batch:
         rows = self.rows[index]
-        return {"image": self.pixels[rows].permute(0, 3, 1, 2), "target": self.targets[rows], "row": rows}
+        batch = {"target": self.targets[rows], "row": rows}
+        if self.lengths is None or self.firsts is None:
+            return {"image": self.pixels[rows].permute(0, 3, 1, 2), **batch}
+        lengths = self.lengths[rows]
+        numbers = torch.arange(int(lengths.max()))
+        inside = numbers < lengths[:, None]
+        frames = torch.where(inside, self.firsts[rows][:, None] + numbers, 0)
+        pixels = self.pixels[frames].float().masked_fill_(~inside[..., None, None, None], 0)
+        return {"image": pixels.movedim(-1, -3), "length": lengths, **batch}
+
+
+class _AugmentedRows(Dataset[Batch]):
+    """The variants of training rows: number k is variant k % P of row k // P."""
+
+    def __init__(self, data: _Rows, augment: Augmentation) -> None:
+        self.data = data
+        self.augment = augment
+
+    def __len__(self) -> int:
+        return len(self.data) * len(self.augment)
+
+    def __getitem__(self, key: tuple[Tensor, int]) -> Batch:
+        index, seed = key
+        batch = self.data[index // len(self.augment)]
+        image = self.augment.apply(batch["image"], index % len(self.augment), seed)
+        # channels_last, as without augmentation.
+        return {**batch, "image": image.movedim(-3, -1).contiguous().movedim(-1, -3)}
 
 
 class BatchOrder(Sampler[Tensor]):
@@ -167,6 +213,24 @@ class BatchOrder(Sampler[Tensor]):
         return torch.multinomial(weights, len(self.targets), replacement=True, generator=generator)
 
 
+class _SeededOrder(Sampler[tuple[Tensor, int]]):
+    """The batches of an order, each with a seed of its own: a function of (seed, epoch, position)."""
+
+    def __init__(self, order: BatchOrder) -> None:
+        self.order = order
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.order.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
+        for position, index in enumerate(self.order):
+            yield index, mix(self.order.seed, self.order.epoch, position)
+
+
 def mix(*parts: object) -> int:
     """A seed of 63 bits from any parts, the same on every machine."""
     text = "/".join(map(str, parts)).encode()
@@ -179,50 +243,3 @@ def fold_seed(seed: int, fold: str) -> int:
     32 bits: Lightning's ``seed_everything`` takes no more.
     """
     return mix(seed, fold) % 2**32
-
-
-class DatabaseData(FoldData):
-    """A database's data module for use without Hydra; each database has a thin subclass.
-
-    Args:
-        root: the database's folder; None looks at ``MER_ROOT_<DATABASE>`` and conf/roots.yaml.
-        fold: ``<database>/<subject>`` or ``#n`` of leave-one-subject-out.
-        encoding: a module of ``mer.encodings``, or None where the database holds encoded images.
-        batch_size, order, seed: see :class:`FoldData`.
-    """
-
-    database: ClassVar[str]
-    label_map: ClassVar[Mapping[str, str | None]]
-    classes_in_order: ClassVar[Sequence[str]]
-
-    @staticmethod
-    def read_clips(root: Path) -> pd.DataFrame:
-        """The clip table of the database's folder; a subclass sets it to ``staticmethod(read_clips)``."""
-        raise NotImplementedError
-
-    def __init__(
-        self,
-        *,
-        root: str | Path | None = None,
-        fold: str = "#0",
-        encoding: nn.Module | None = None,
-        batch_size: int = 256,
-        order: Order = "shuffled",
-        seed: int = 0,
-    ) -> None:
-        if fold == "all":
-            raise MerError("fold=all: a data module holds one fold; name it, or give its position as in #0")
-        folder = find_root(self.database, root)
-        # Of the class, not of self: a plain function in a subclass must not become a method.
-        clips = clip_table.map_labels(
-            type(self).read_clips(folder), self.label_map, self.classes_in_order, folder
-        )
-        super().__init__(
-            clips=clips,
-            classes=self.classes_in_order,
-            split=splits.select(splits.loso(clips), fold)[0],
-            encoded=encode(clips, encoding),
-            batch_size=batch_size,
-            order=order,
-            seed=seed,
-        )

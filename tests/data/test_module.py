@@ -1,6 +1,6 @@
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from mer.augment import Augmentation, FixedPool, RandomAffine, RandomPool
 from mer.data.clips import validate
 from mer.data.encoded import EncodedSet
 from mer.data.module import Batch, BatchOrder, FoldData, Order, fold_seed, mix
@@ -200,15 +201,17 @@ def test_bad_options_are_named(clips: pd.DataFrame) -> None:
 
 
 class Recorder(pl.LightningModule):
-    """Remembers the rows that the Trainer hands it."""
+    """Remembers the rows and the images that the Trainer hands it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(1, 1)
         self.seen: dict[int, list[list[int]]] = {}
+        self.images: dict[int, list[Tensor]] = {}
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         self.seen.setdefault(self.current_epoch, []).append(batch["row"].tolist())
+        self.images.setdefault(self.current_epoch, []).append(batch["image"])
         loss: Tensor = self.layer(batch["image"][:, :1, 0, 0]).sum()
         return loss
 
@@ -219,8 +222,11 @@ class Recorder(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.0)
 
 
-def test_lightning_s_trainer_gives_each_epoch_its_own_batches(clips: pd.DataFrame) -> None:
-    data, task = fold(clips, loso(clips)[1]), Recorder()
+@pytest.mark.parametrize("augment", [None, RandomPool(equalize="none")], ids=repr)
+def test_lightning_s_trainer_gives_each_epoch_its_own_batches(
+    clips: pd.DataFrame, augment: Augmentation | None
+) -> None:
+    data, task = fold(clips, loso(clips)[1], augment=augment), Recorder()
     with quiet_lightning():
         trainer = pl.Trainer(
             accelerator="cpu",
@@ -235,6 +241,179 @@ def test_lightning_s_trainer_gives_each_epoch_its_own_batches(clips: pd.DataFram
         trainer.fit(task, datamodule=data)
     assert task.seen == {number: rows(epoch(data, number)) for number in range(3)}
     assert task.seen[0] != task.seen[1]
+    for number in range(3):
+        assert torch.equal(torch.cat(task.images[number]), images(epoch(data, number)))
+
+
+@dataclass(frozen=True)
+class Marks:
+    """An augmentation of three variants that writes into the images which one, and the batch's seed."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def apply(self, images: Tensor, variants: Tensor, seed: int, /) -> Tensor:
+        marked = images.clone()
+        marked[:, 1, 0, 0] = variants.float()
+        marked[:, 1, 0, 1] = seed % 2**20
+        return marked
+
+
+def pairs(batches: list[Batch]) -> list[tuple[int, int]]:
+    """(row, variant) of what ``Marks`` gave."""
+    return [
+        (int(row), int(image[1, 0, 0]))
+        for batch in batches
+        for row, image in zip(batch["row"], batch["image"], strict=True)
+    ]
+
+
+def images(batches: Any) -> Tensor:
+    return torch.cat([batch["image"] for batch in batches])
+
+
+@pytest.mark.parametrize("order", ["shuffled", "release"])
+def test_an_epoch_sees_every_row_and_variant_once(clips: pd.DataFrame, order: Order) -> None:
+    data = fold(clips, augment=Marks(), order=order)
+    batches = epoch(data)
+    assert sorted(pairs(batches)) == [(row, variant) for row in data.split.train for variant in range(3)]
+    # 10 training rows, 3 variants, batches of 4.
+    assert [len(batch["row"]) for batch in batches] == [4] * 7 + [2]
+    assert len(data.train_dataloader()) == 8
+    for batch in batches:
+        assert batch["image"][:, 0, 0, 0].tolist() == batch["row"].tolist()
+        assert torch.equal(batch["target"], data.targets[batch["row"]])
+    if order == "shuffled":
+        assert pairs(epoch(data, 1)) != pairs(batches)
+
+
+def test_release_order_keeps_the_variants_of_a_row_together(clips: pd.DataFrame) -> None:
+    data = fold(clips, augment=Marks(), order="release")
+    by_class = sorted(data.split.train, key=lambda row: (clips["label"][row], row))
+    assert pairs(epoch(data)) == [(row, variant) for row in by_class for variant in range(3)]
+
+
+def test_balanced_draws_rows_and_variants_by_class(clips: pd.DataFrame) -> None:
+    data = fold(clips, augment=Marks(), order="balanced")
+    drawn = [pair for number in range(100) for pair in pairs(epoch(data, number))]
+    assert len(drawn) == 100 * 30
+    share = torch.bincount(data.targets[[row for row, _ in drawn]]) / len(drawn)
+    # Standard deviation of a share over 3000 draws: .009.
+    torch.testing.assert_close(share, torch.full((3,), 1 / 3), rtol=0, atol=0.035)
+    assert len(set(drawn)) == 30, "each row in each variant"
+
+
+def noise_set(clips: int, seed: int = 0) -> EncodedSet:
+    pixels = torch.rand(clips, 12, 14, 2, generator=torch.Generator().manual_seed(seed)) * 255
+    return EncodedSet(pixels.permute(0, 3, 1, 2), "content", Path("/set"))
+
+
+def test_the_pool_s_batches_are_the_rows_variants(clips: pd.DataFrame) -> None:
+    pool, encoded = FixedPool(), noise_set(len(clips))
+    data = fold(clips, encoded=encoded, augment=pool, order="release", batch_size=len(pool))
+    for batch in epoch(data):
+        (row,) = set(batch["row"].tolist())
+        image = encoded.images[row].expand(len(pool), 2, 12, 14)
+        assert torch.equal(batch["image"], pool.apply(image, torch.arange(len(pool))))
+        assert batch["image"].is_contiguous(memory_format=torch.channels_last)
+        assert batch["image"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("augment", [RandomPool(), RandomAffine()], ids=repr)
+def test_what_is_drawn_is_a_function_of_seed_fold_and_epoch(
+    clips: pd.DataFrame, augment: Augmentation
+) -> None:
+    # One image for all rows, in an order that does not change: only what is drawn can differ.
+    encoded = noise_set(len(clips))
+    encoded = replace(encoded, images=encoded.images[:1].expand(20, 2, 12, 14))
+    options: dict[str, Any] = {"encoded": encoded, "augment": augment, "order": "release", "batch_size": 5}
+    first = images(epoch(fold(clips, **options), 3))
+    assert first.is_contiguous(memory_format=torch.channels_last)
+    torch.manual_seed(123)
+    data = fold(clips, **options)
+    epoch(data, 0)
+    assert torch.equal(images(epoch(data, 3)), first)
+    assert not torch.equal(first[:5], first[5:]), "each batch draws anew"
+    assert not torch.equal(images(epoch(data, 4)), first)
+    assert not torch.equal(images(epoch(fold(clips, **options, seed=1), 3)), first)
+    renamed = replace(data.split, fold="d/other")
+    assert not torch.equal(images(epoch(fold(clips, renamed, **options), 3)), first)
+
+
+def test_the_seeds_of_batches_are_frozen(clips: pd.DataFrame) -> None:
+    data = fold(clips, augment=Marks())
+    seeds = [int(batch["image"][0, 1, 0, 1]) for batch in epoch(data, 5)]
+    assert seeds == [mix(data.seed, 5, position) % 2**20 for position in range(8)]
+
+
+@pytest.mark.parametrize("augment", [FixedPool(), RandomPool(), RandomAffine()], ids=repr)
+def test_only_training_batches_are_augmented(clips: pd.DataFrame, augment: Augmentation) -> None:
+    encoded = noise_set(len(clips))
+    plain, augmented = fold(clips, encoded=encoded), fold(clips, encoded=encoded, augment=augment)
+    for part in ("val_dataloader", "test_dataloader", "predict_dataloader"):
+        expected, found = list(getattr(plain, part)()), list(getattr(augmented, part)())
+        assert rows(found) == rows(expected)
+        assert torch.equal(images(found), images(expected))
+    assert torch.equal(augmented.class_weights(), plain.class_weights())
+    if len(augment) == 1:
+        assert rows(epoch(augmented)) == rows(epoch(plain)), "the order stays"
+    assert len(epoch(augmented)) == -(-len(plain.split.train) * len(augment) // 4)
+    again = images(epoch(augmented))
+    assert not torch.equal(again[:4], images(epoch(plain))[:4])
+    assert torch.equal(images(epoch(augmented)), again), "the encoded set is not written to"
+
+
+LENGTHS = [3, 1, 4, 2, 5] * 4
+
+
+def sequences(dtype: torch.dtype) -> EncodedSet:
+    frames = noise_set(sum(LENGTHS))
+    return replace(frames, images=frames.images.to(dtype), lengths=torch.tensor(LENGTHS))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_sequences_are_padded_with_zeros_to_the_longest_of_the_batch(
+    clips: pd.DataFrame, dtype: torch.dtype
+) -> None:
+    encoded = sequences(dtype)
+    data = fold(clips, encoded=encoded)
+    assert data.in_channels == 2
+    by_clip = torch.split(encoded.images, LENGTHS)
+    for batch in [*epoch(data), *data.val_dataloader(), *data.test_dataloader()]:
+        lengths = [LENGTHS[row] for row in batch["row"].tolist()]
+        assert batch["length"].tolist() == lengths
+        assert batch["length"].dtype == torch.int64
+        assert torch.equal(batch["target"], data.targets[batch["row"]])
+        image = batch["image"]
+        assert image.dtype == torch.float32
+        assert image.shape == (len(lengths), max(lengths), 2, 12, 14)
+        assert image.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+        for row, length, clip in zip(batch["row"].tolist(), lengths, image, strict=True):
+            assert torch.equal(clip[:length], by_clip[row].float())
+            assert not clip[length:].any()
+
+
+@pytest.mark.parametrize("augment", [FixedPool(), RandomAffine()], ids=repr)
+def test_sequences_are_augmented(clips: pd.DataFrame, augment: Augmentation) -> None:
+    encoded = sequences(torch.uint8)
+    before = encoded.images.clone()
+    plain = fold(clips, encoded=encoded, order="release", batch_size=1)
+    data = fold(clips, encoded=encoded, order="release", batch_size=len(augment), augment=augment)
+    for position, (batch, original) in enumerate(zip(epoch(data), epoch(plain), strict=True)):
+        clip = original["image"].expand(len(augment), -1, -1, -1, -1)
+        expected = augment.apply(clip, torch.arange(len(augment)), mix(data.seed, 0, position))
+        assert torch.equal(batch["image"], expected)
+        assert batch["image"].flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+        assert batch["length"].tolist() == original["length"].tolist() * len(augment)
+    assert torch.equal(encoded.images, before)
+    held, unchanged = list(data.test_dataloader()), list(plain.test_dataloader())
+    assert torch.equal(held[0]["image"][:1, : LENGTHS[0]], unchanged[0]["image"])
+
+
+def test_sequences_of_another_table_are_refused(clips: pd.DataFrame) -> None:
+    encoded = replace(sequences(torch.uint8), lengths=torch.tensor(LENGTHS[:-1]))
+    with pytest.raises(MerError, match="/set: 19 sequences for a table of 20 clips; encode the table that"):
+        fold(clips, encoded=encoded)
 
 
 def test_importing_the_package_is_light() -> None:
@@ -246,5 +425,3 @@ def test_importing_the_package_is_light() -> None:
 
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         mer.data.Nothing  # noqa: B018
-    for name in mer.data.__all__:
-        assert issubclass(getattr(mer.data, name), FoldData)
