@@ -11,6 +11,7 @@ from mer.errors import MerError
 KEY = ["database", "subject", "clip"]
 COLUMNS = [*KEY, "label", "onset", "apex", "offset", "fps"]
 FRAME_NUMBERS = ["onset", "apex", "offset"]
+BESIDE_FRAMES = ["cropped", "landmarks"]
 
 
 def validate(clips: pd.DataFrame, source: Path | str) -> pd.DataFrame:
@@ -18,8 +19,10 @@ def validate(clips: pd.DataFrame, source: Path | str) -> pd.DataFrame:
 
     Args:
         clips: columns database, subject, clip, label (text), onset, apex, offset (frame numbers, may
-            be missing), fps (may be missing), and exactly one of ``frames`` (folder of frames) and
-            ``image`` (path of an image that is already encoded).
+            be missing), fps (may be missing), and exactly one of ``frames`` (folder of frames, or video)
+            and ``image`` (path of an image that is already encoded). Beside frames, two more may stand:
+            ``cropped`` (whether they show the face alone and are used as they are; True where there is no
+            such column) and ``landmarks`` (file with the 68 points of the onset frame, may be missing).
         source: the file or folder that the table was read from, for the messages.
 
     Blanks around a name or label are removed: ``"s1 "`` is the subject ``"s1"``, not another one.
@@ -36,7 +39,8 @@ def validate(clips: pd.DataFrame, source: Path | str) -> pd.DataFrame:
         raise MerError(
             f"{source}: a clip table has exactly one of the columns frames and image, not {pictures}"
         )
-    clips = clips[[*COLUMNS, *pictures]].copy()
+    beside = [column for column in BESIDE_FRAMES if column in clips.columns and "frames" in pictures]
+    clips = clips[[*COLUMNS, *pictures, *beside]].copy()
     for column in [*KEY, "label", *pictures]:
         empty = clips[column].isna() | (clips[column].astype(str).str.strip() == "")
         if empty.any():

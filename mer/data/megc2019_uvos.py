@@ -10,12 +10,11 @@ scaled to 0..255. ``u_train`` holds every other subject's ``u_test`` again and i
 
 import re
 from pathlib import Path
-from types import MappingProxyType
 
 import pandas as pd
 
 from mer.data.clips import validate
-from mer.data.module import DatabaseData
+from mer.data.database import DatabaseData
 from mer.errors import MerError
 
 LABELS = {"0": "negative", "1": "positive", "2": "surprise"}
@@ -50,8 +49,6 @@ class MEGC2019UVOSDataModule(DatabaseData):
 
     database = "megc2019_uvos"
     read_clips = staticmethod(read_clips)
-    label_map = MappingProxyType({label: label for label in LABELS.values()})
-    classes_in_order = tuple(LABELS.values())
 
 
 def _subject_rows(folder: Path) -> list[dict[str, str]]:

@@ -16,7 +16,6 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import cv2
@@ -25,9 +24,9 @@ import pandas as pd
 from filelock import FileLock
 
 from mer.data.clips import validate
+from mer.data.database import DatabaseData
 from mer.data.drawn_clip import LABELS, Clip, draw_clip, render
 from mer.data.drawn_face import REFERENCE, Face, draw_face, draw_subject
-from mer.data.module import DatabaseData
 from mer.data.roots import cache_dir
 from mer.errors import MerError
 
@@ -209,8 +208,6 @@ class SyntheticDataModule(DatabaseData):
 
     database = "synthetic"
     read_clips = staticmethod(read_clips)
-    label_map = MappingProxyType({label: label for label in LABELS})
-    classes_in_order = LABELS
 
     def __init__(self, *, root: str | Path | None = None, **options: Any) -> None:
         super().__init__(root=write_synthetic(None if root is None else Path(root)), **options)
