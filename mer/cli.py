@@ -7,6 +7,10 @@ from mer.errors import run_verb
 
 VERBS = {
     "train": "train and test the folds of one run, or sweep runs with -m",
+    "audit": "what is in a database's folder, what is wrong, what will be used",
+    "encode": "make the encoded images ahead of a run",
+    "standin": "write drawn faces in the layout of a licensed database",
+    "figures": "draw clips, encodings and flow",
     "table": "render a paper's table beside ours, running what is missing",
     "status": "which folds are done, missing or failed",
     "bench": "measure speed as a ratio to a reference",

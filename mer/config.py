@@ -11,11 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
+import hydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mer.errors import MerError
+from mer.packaged import config_dir
 from mer.runs import BASE_VARIANT, NEUTRAL_KEYS, RunKey
 
 # Keys that name the run folder.
@@ -25,10 +27,25 @@ T = TypeVar("T")
 _PACKAGES = ("torch", "pytorch-lightning", "numpy", "pandas", "kornia", "opencv-contrib-python", "hydra-core")
 
 
-def config_dir() -> Path:
-    """The folder conf/: inside an installed package, beside it in a checkout."""
-    inside = Path(__file__).parent / "conf"
-    return inside if inside.is_dir() else Path(__file__).parents[1] / "conf"
+def compose(overrides: Sequence[str]) -> DictConfig:
+    """The config that `mer train` would run under these overrides.
+
+    Raises:
+        MerError: a wrong override, in one line.
+    """
+    try:
+        with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
+            return hydra.compose("train", overrides=with_own_configs(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explain(error) from error
+
+
+def with_own_configs(overrides: Sequence[str]) -> list[str]:
+    """Add the user's own conf/ to Hydra's search path, where there is one beside their work."""
+    own = Path.cwd() / "conf"
+    if not own.is_dir() or own.resolve() == config_dir().resolve():
+        return list(overrides)
+    return [*overrides, f"hydra.searchpath=['file://{own}']"]
 
 
 def names(group: str) -> list[str]:

@@ -12,6 +12,10 @@ class MerError(Exception):
     that is raised is a bug.
     """
 
+    def __str__(self) -> str:
+        # A file name whose bytes are no UTF-8 could not be printed.
+        return os.fsencode(super().__str__()).decode("utf-8", "backslashreplace")
+
 
 def run_verb(verb: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:
     """Call a verb; a MerError becomes one line and exit code 1, Ctrl-C exit code 130."""

@@ -20,7 +20,7 @@ from rich.text import Text
 from mer import runs
 from mer.data.encoded import EncodedSet
 from mer.engine import Outcome
-from mer.figures import confusion_figure, image_sheet, save_figure
+from mer.plots import confusion_figure, image_sheet, save_figure
 from mer.scores import pooled_confusion, subset_scores
 
 SHEET_CLIPS = 24

@@ -29,7 +29,15 @@ from mer.errors import MerError
 
 KEY = ["database", "subject", "clip"]
 BASE_VARIANT = "base"  # the experiment as its own file has it
-NEUTRAL_KEYS = {"workers", "device", "runs_dir", "logger", "data.root"}  # they do not change a result
+NEUTRAL_KEYS = {
+    "workers",
+    "device",
+    "runs_dir",
+    "logger",
+    "data.root",
+    "faces.landmarks",
+    "strict",
+}  # they do not change a result
 State = Literal["done", "failed", "running", "missing"]
 # The C parser, where PyYAML has it: a run holds dozens of records.
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -70,6 +78,7 @@ class Plan:
     folds: list[str]
     clips: int
     content: str
+    synthetic: bool = False  # drawn faces: whatever shows the results says so
 
 
 def fold_folder(run: Path, fold: str) -> Path:
@@ -118,7 +127,7 @@ def read_plan(run: Path) -> Plan:
     try:
         found = yaml.load(path.read_text(encoding="utf-8"), _YAML_LOADER)
         plan = Plan(**found)
-        if [type(value) for value in vars(plan).values()] != [dict, list, list, int, str]:
+        if [type(value) for value in vars(plan).values()] != [dict, list, list, int, str, bool]:
             raise TypeError("not a plan")
     except FileNotFoundError as error:
         raise MerError(f"{run}: no run here (no plan.yaml)") from error

@@ -12,8 +12,8 @@ from mer.errors import MerError
 from mer.runs import BASE_VARIANT, NEUTRAL_KEYS, RunKey
 from mer.scores import ALL
 from mer.table_file import Table, load_table
-from mer.table_rendering import SYNTHETIC, lay_out, to_markdown
-from mer.table_results import Result
+from mer.table_rendering import lay_out, to_markdown
+from mer.table_results import SYNTHETIC, Result
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ def main(arguments: Sequence[str]) -> None:
     beside = request.data == table.data != SYNTHETIC and not request.tag
     collected = _collect(table, request, table.path.with_suffix("") if beside else None)
     markdown = to_markdown(lay_out(table, collected, request.data, request.seeds, _command(table, request)))
+    # Nor do stand-ins of the table's own data belong beside it.
+    beside = beside and not any(result.record.synthetic for result in collected.values() if result)
     if not request.partial:
         path = table.path.with_suffix(".md")
         if not beside:
@@ -129,7 +131,9 @@ def _collect(table: Table, request: Request, beside: Path | None) -> dict[tuple[
                 )
     _check(table, request, found)
     for result in found.values():
-        if beside and result and result.where != table_results.stored_path(beside, result.record.key):
+        if not (beside and result) or result.record.synthetic:
+            continue
+        if result.where != table_results.stored_path(beside, result.record.key):
             table_results.store(beside, result)
     return found
 

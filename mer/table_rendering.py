@@ -9,11 +9,10 @@ import pandas as pd
 from mer import metrics
 from mer.scores import ALL, pooled_confusion
 from mer.table_file import Column, Row, Table, printed_number
-from mer.table_results import Record, Result
+from mer.table_results import SYNTHETIC, Record, Result
 
 NOT_RUN = "not run"
 NO_CLIPS = "no clips"  # a column's database is not in this data
-SYNTHETIC = "synthetic"
 DEFINITIONS = {
     "accuracy": "accuracy = correct clips / all clips",
     "f1": "F1-score = harmonic mean of macro precision and macro recall",
@@ -76,15 +75,16 @@ def lay_out(
         block = _block(table, row, results, seeds, reference)
         lines += [[label if not number else "", *cells] for number, cells in enumerate(block)]
     partial = _partial(results)
+    synthetic = data == SYNTHETIC or any(result.record.synthetic for result in there)
     title = f"PARTIAL ({partial}): {table.title}" if partial else table.title
     printed = table.paper
     caption = f"{printed.name}, table {printed.table}: {printed.caption}" if printed else ""
     return Sheet(
-        title=f"SYNTHETIC DATA: {title}" if data == SYNTHETIC else title,
+        title=f"SYNTHETIC DATA: {title}" if synthetic else title,
         caption=f"PARTIAL ({partial}). {caption}".strip() if partial else caption,
         grid=Grid(["method", "line", *(column.header for column in table.columns)], lines, left=2),
         footnotes=marks.listed(),
-        how=_how(table, data, seeds, reference),
+        how=_how(table, data, seeds, reference, synthetic),
         data=_data_grid(reference),
         runs=_runs_grid(there),
         command=command,
@@ -210,7 +210,9 @@ def _partial(results: Mapping[tuple[str, int], Result | None]) -> str:
     return f"{sum(result.folds_done for result in there)} of {total} folds"
 
 
-def _how(table: Table, data: str, seeds: Sequence[int], reference: Result | None) -> list[str]:
+def _how(
+    table: Table, data: str, seeds: Sequence[int], reference: Result | None, synthetic: bool
+) -> list[str]:
     used = [metric for metric in DEFINITIONS if any(column.metric == metric for column in table.columns)]
     numbers = f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
     how = [
@@ -219,7 +221,7 @@ def _how(table: Table, data: str, seeds: Sequence[int], reference: Result | None
         + "; ".join(DEFINITIONS[metric] for metric in used)
         + ".",
     ]
-    if data == SYNTHETIC:
+    if synthetic:
         how.append("Drawn faces: these numbers say nothing about people.")
     if len(seeds) > 1:
         how.append("Ours is the mean over the seeds ± their standard deviation (n - 1).")

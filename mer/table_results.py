@@ -15,6 +15,7 @@ from mer import runs
 from mer.errors import MerError
 from mer.runs import KEY, NEUTRAL_KEYS, RunKey
 
+SYNTHETIC = "synthetic"
 _MACHINE_PATH = re.compile(r"/|~|[A-Za-z]:[\\/]|file:")
 
 
@@ -40,6 +41,7 @@ class Record:
     torch: str
     date: str
     config: dict[str, Any]
+    synthetic: bool = False
 
     @property
     def key(self) -> RunKey:
@@ -98,6 +100,7 @@ def read_run(key: RunKey, runs_dir: Path, *, partial: bool = False) -> Result | 
             torch=_joined(record["versions"]["torch"] for record in records),
             date=_joined(record["date"] for record in records),
             config=_without_machine(plan.config),
+            synthetic=plan.synthetic or key.data == SYNTHETIC,
         )
     except (KeyError, TypeError, ValueError) as error:
         text = " ".join(str(error).split())

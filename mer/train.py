@@ -3,12 +3,10 @@
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import hydra
-import pandas as pd
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -19,26 +17,15 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from mer import config, report, runs
-from mer.data import clips as clip_table
+from mer.augment import Augmentation
 from mer.data import splits as protocols
-from mer.data.controls import apply_control
-from mer.data.encoded import EncodedSet, encode
-from mer.data.roots import find_root
 from mer.engine import Job, Recipe, train_folds
 from mer.errors import MerError
+from mer.packaged import config_dir
+from mer.prepare import Prepared, list_folds, prepare
 from mer.sweep import expand
 
 _problems: list[str] = []  # of the jobs of this process: a sweep goes on after one has failed
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """The data of a run, before any fold is trained."""
-
-    clips: pd.DataFrame
-    classes: list[str]
-    splits: list[protocols.Split]
-    encoded: EncodedSet
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -53,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _problems.clear()
     try:
         for line in expand(arguments, list_folds):
-            sys.argv = ["mer train", *_with_own_configs(line)]
+            sys.argv = ["mer train", *config.with_own_configs(line)]
             _job()
     except Exception as error:
         if config.is_config_error(error):
@@ -63,55 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise MerError("; ".join(_problems))
 
 
-def prepare(cfg: DictConfig) -> Prepared:
-    """Read, check, split and encode: everything that is common to the folds of a run.
-
-    Raises:
-        MerError: whatever is wrong with the data, before any training.
-    """
-    clips, classes = read_table(cfg)
-    splits = make_splits(cfg, clips)
-    encoding = None
-    if cfg.encoding is not None:
-        encoding = config.call(config.factory(cfg.encoding, nn.Module, "encoding"), "encoding")
-    device = cfg.device if cfg.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-    return Prepared(clips, classes, splits, encode(clips, encoding, device=device))
-
-
-def read_table(cfg: DictConfig) -> tuple[pd.DataFrame, list[str]]:
-    """The clip table of a config, labels mapped, under its control; and the classes."""
-    read, options = config.function(cfg.data.clips, "data.clips")
-    # Data that the project makes itself has no root.
-    root = find_root(cfg.data.name, cfg.data.root) if "root" in cfg.data else None
-    clips = config.call(read, "data.clips", *([] if root is None else [root]), **options)
-    classes = list(cfg.data.classes)
-    published = getattr(sys.modules[read.__module__], "PUBLISHED_COUNTS", None)
-    if published and (mismatch := clip_table.count_mismatch(clips, published)):
-        # No error: releases differ, and a subset is legitimate. But never hidden.
-        print(f"{root}: other counts than published: {mismatch}", file=sys.stderr)
-    mapped = clip_table.map_labels(clips, cfg.data.label_map, classes, root or cfg.data.name)
-    return apply_control(mapped, cfg.data.control), classes
-
-
-def make_splits(cfg: DictConfig, clips: pd.DataFrame) -> list[protocols.Split]:
-    """All splits of the protocol, guarded."""
-    split, options = config.function(cfg.protocol, "protocol")
-    splits: list[protocols.Split] = config.call(split, "protocol", clips, **options)
-    protocols.check(clips, splits)
-    if split is protocols.loso:
-        protocols.check_complete(clips, splits)
-    return splits
-
-
-def list_folds(overrides: Sequence[str]) -> list[str]:
-    """Names of all folds under these overrides, without encoding anything."""
-    with hydra.initialize_config_dir(str(config.config_dir()), version_base="1.3"):
-        cfg = hydra.compose("train", overrides=_with_own_configs(overrides))
-    clips, _ = read_table(cfg)
-    return [split.fold for split in make_splits(cfg, clips)]
-
-
-@hydra.main(version_base="1.3", config_path=str(config.config_dir()), config_name="train")
+@hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")
 def _job(cfg: DictConfig) -> None:
     """One Hydra job. In this process its error is kept for the end; elsewhere Hydra carries it back."""
     try:
@@ -142,6 +81,7 @@ def run(cfg: DictConfig) -> Path:
         folds=[split.fold for split in prepared.splits],
         clips=len({row for split in prepared.splits for row in split.test}),
         content=prepared.encoded.content,
+        synthetic=prepared.synthetic,
     )
     runs.start(folder, plan)
     record = {
@@ -186,6 +126,8 @@ def make_recipe(cfg: DictConfig) -> Recipe:
         batch_size=cfg.batch_size,
         order=cfg.order,
         class_weights=cfg.class_weights,
+        augment=plain["augment"]
+        and config.call(config.factory(plain["augment"], Augmentation, "augment"), "augment"),
         seed=cfg.seed,
     )
 
@@ -197,6 +139,7 @@ def try_out(recipe: Recipe, prepared: Prepared) -> None:
         MerError: naming the option.
     """
     channels, size = prepared.encoded.images.shape[1], prepared.encoded.images.shape[2:]
+    frames = [] if prepared.encoded.lengths is None else [2]  # of a sequence
     try:
         network = recipe.network(in_channels=channels, num_classes=len(prepared.classes))
         task = recipe.task(
@@ -204,17 +147,9 @@ def try_out(recipe: Recipe, prepared: Prepared) -> None:
         )
         task.configure_optimizers()
         with torch.inference_mode():
-            task.eval()(torch.zeros(1, channels, *size))
+            task.eval()(torch.zeros(1, *frames, channels, *size))
     except (TypeError, ValueError, RuntimeError) as error:
         raise MerError(f"network, task, optimizer or scheduler: {str(error).splitlines()[0]}") from error
-
-
-def _with_own_configs(overrides: Sequence[str]) -> list[str]:
-    """Add the user's own conf/ to Hydra's search path, where there is one beside their work."""
-    own = Path.cwd() / "conf"
-    if not own.is_dir() or own.resolve() == config.config_dir().resolve():
-        return list(overrides)
-    return [*overrides, f"hydra.searchpath=['file://{own}']"]
 
 
 if __name__ == "__main__":

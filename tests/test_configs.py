@@ -13,14 +13,15 @@ from torch import nn
 
 from mer import config
 from mer.errors import MerError
+from mer.packaged import config_dir
 from mer.train import make_recipe
 
-GROUPS = ("data", "encoding", "network", "protocol", "logger", "experiment", "variant")
+GROUPS = ("data", "encoding", "network", "protocol", "logger", "augment", "experiment", "variant")
 SHIPPED = [(group, name) for group in GROUPS for name in config.names(group)]
 
 
 def compose(*overrides: str) -> DictConfig:
-    with hydra.initialize_config_dir(str(config.config_dir()), version_base="1.3"):
+    with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
         return hydra.compose("train", overrides=list(overrides))
 
 
@@ -32,8 +33,10 @@ def test_every_group_has_configs() -> None:
 def test_a_shipped_config_composes_and_builds(group: str, name: str) -> None:
     cfg = compose(f"{group}={name}")
     recipe = make_recipe(cfg)
-    network = recipe.network(in_channels=3, num_classes=len(cfg.data.classes))
-    assert network(torch.zeros(2, 3, 28, 28)).shape == (2, len(cfg.data.classes))
+    classes = len(cfg.data.classes or "ab")  # null: as many as the user's data has
+    network = recipe.network(in_channels=3, num_classes=classes)
+    size = cfg.network.get("size", 28)  # of networks whose fully connected layers need it
+    assert network(torch.zeros(2, 3, size, size)).shape == (2, classes)
     recipe.task(network, optimizer=recipe.optimizer).configure_optimizers()
     config.function(cfg.data.clips, "data.clips")
     config.function(cfg.protocol, "protocol")

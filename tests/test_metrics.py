@@ -268,7 +268,7 @@ def test_the_mean_over_folds_is_another_number() -> None:
 def test_metrics_and_figures_import_without_torch_or_pyplot() -> None:
     # `mer table` scores stored predictions in seconds: torch alone takes longer to import.
     code = (
-        "import sys, mer.metrics, mer.figures; "
+        "import sys, mer.metrics, mer.plots; "
         "print([m for m in ('torch', 'sklearn', 'matplotlib.pyplot') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,7 +10,7 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from mer.errors import MerError
-from mer.figures import confusion_figure, image_sheet, save_figure
+from mer.plots import confusion_figure, image_sheet, save_figure
 
 CM = np.array([[219, 22, 9], [40, 62, 7], [0, 0, 0]])
 CLASSES = ["negative", "positive", "surprise"]

@@ -12,7 +12,7 @@ import pytest
 
 from mer import runs
 from mer.errors import MerError
-from mer.figures import confusion_figure, save_figure
+from mer.plots import confusion_figure, save_figure
 from mer.scores import subset_scores
 from tests.run_folder import CLASSES, FOLDS, make_fold, make_plan, make_run
 

@@ -1,0 +1,153 @@
+"""``mer audit``: what is in a database's folder, what is wrong with it, and what a run will use."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from omegaconf import DictConfig
+from torch import nn
+
+from mer import config
+from mer.data.clips import class_counts
+from mer.data.encoded import open_set, set_folder
+from mer.data.findings import Finding, check_strict, summary
+from mer.data.preparation import Ready
+from mer.errors import MerError
+from mer.prepare import Table, make_encoding, make_splits, read_table, ready_clips
+
+USAGE = """usage: mer audit [overrides of `mer train`] [--verify] [--json]
+
+Reads a database as `mer train` would, trains nothing, and tells what it found: clips by label, differences
+from the published counts, every file and row that is not as it should be and what happens to it, faces,
+apexes, folds, and whether the encoded set is there.
+
+  mer audit data=casme2 data.root=/path/to/casme2
+  mer audit data=casme2 encoding=dynamic_image strict=true   ends with code 1 where anything is to be mended
+
+--verify  read the encoded set again and compare it with its hash
+--json    one JSON object in place of text"""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the audit.
+
+    Raises:
+        MerError: nothing can be read; or, with ``strict=true``, a finding that is no known quirk.
+    """
+    if set(arguments) & {"-h", "--help"}:
+        print(USAGE)
+        return
+    flags = {argument for argument in arguments if argument.startswith("--")}
+    if strange := flags - {"--verify", "--json"}:
+        raise MerError(f"mer audit: no option {min(strange)}; there are --verify and --json")
+    cfg = config.compose([argument for argument in arguments if argument not in flags])
+    table = read_table(cfg)
+    encoding = make_encoding(cfg)
+    ready = ready_clips(cfg, table, encoding)
+    findings = [*table.findings, *ready.findings]
+    report = audit(cfg, table, ready, encoding, verify="--verify" in flags)
+    if "--json" in flags:
+        print(json.dumps(report | {"findings": [vars(finding) for finding in findings]}, indent=1))
+    else:
+        print("\n".join(_lines(report, findings)))
+    if cfg.strict:
+        sys.stdout.flush()
+        check_strict(findings, cfg.data.name)
+
+
+def audit(
+    cfg: DictConfig, table: Table, ready: Ready, encoding: nn.Module | None, *, verify: bool = False
+) -> dict[str, Any]:
+    """The facts of an audit, without the findings, as plain values."""
+    counts = class_counts(table.clips).astype(int)
+    folds = [split.fold for split in make_splits(cfg, ready.clips)]
+    folder = set_folder(ready.clips, encoding, faces=ready.faces)
+    there = open_set(folder, verify=verify)
+    state = "not made yet" if there is None else ("verified" if verify else "there")
+    if there is None and folder.exists():
+        state = "damaged: the next run makes it again"
+    return {
+        "data": cfg.data.name,
+        "source": table.source,
+        "synthetic": table.synthetic,
+        "counts": {str(database): row.to_dict() for database, row in counts.iterrows()},
+        "other_than_published": table.mismatch,
+        "frames": _frames(table.clips),
+        "classes": {name: int((table.mapped["label"] == name).sum()) for name in table.classes},
+        "left_out_by_label": len(table.clips) - len(table.mapped),
+        "used": len(ready.clips),
+        "faces": _faces(ready),
+        "masks_eyes": encoding is not None and encoding.masks_eyes,
+        "apexes": {
+            "labelled": int(ready.clips["apex"].notna().sum()) - ready.spotted,
+            "spotted": ready.spotted,
+        },
+        "protocol": {
+            "folds": len(folds),
+            "subjects": int(ready.clips.groupby("database")["subject"].nunique().sum()),
+        },
+        "encoded": {
+            "encoding": type(encoding).__name__ if encoding else "none",
+            "state": state,
+            "folder": str(folder),
+        },
+    }
+
+
+def _frames(clips: pd.DataFrame) -> dict[str, int]:
+    if "image" in clips.columns:
+        return {"encoded images": len(clips)}
+    cropped = clips["cropped"] if "cropped" in clips.columns else pd.Series(True, index=clips.index)
+    return {"cropped": int(cropped.sum()), "original": int((~cropped).sum())}
+
+
+def _faces(ready: Ready) -> dict[str, Any]:
+    lost = len(ready.findings)
+    if ready.faces is None:
+        return {"not needed: frames are used as they are": len(ready.clips)}
+    methods: Counter[str] = Counter(face.method for face in ready.faces)
+    eyes: Counter[str] = Counter(face.eyes_from for face in ready.faces)
+    return {**methods, "not found": lost, "eyes": dict(eyes)}
+
+
+def _lines(report: dict[str, Any], findings: Sequence[Finding]) -> list[str]:
+    """The audit as text, in the order in which data flows."""
+    drawn = "SYNTHETIC DATA: " if report["synthetic"] else ""
+    lines = [f"{drawn}{report['data']}: {report['source']}", ""]
+    for database, counts in report["counts"].items():
+        labels = ", ".join(
+            f"{name} {count}" for name, count in counts.items() if name != "subjects" and count
+        )
+        clips = sum(count for name, count in counts.items() if name != "subjects")
+        lines.append(f"{database}: {clips} clips of {counts['subjects']} subjects: {labels}")
+    lines.append(
+        f"other counts than published: {report['other_than_published']}"
+        if report["other_than_published"]
+        else "no count differs from a published one"
+    )
+    lines.append(f"frames: {_join(report['frames'])}")
+    eyes = report["faces"].pop("eyes", None)
+    lines.append(f"faces: {_join(report['faces'])}" + (f"; eyes from {_join(eyes)}" if eyes else ""))
+    if report["masks_eyes"] and eyes and set(eyes) != {"landmarks"}:
+        lines.append("eyes are masked by boxes where there are no landmarks: they hide more, up to the brows")
+    lines.append(f"apexes: {_join(report['apexes'])}")
+    lines.append(
+        f"classes: {_join(report['classes'])}; {report['left_out_by_label']} clips left out by their label"
+    )
+    protocol = report["protocol"]
+    lines.append(f"used: {report['used']} clips, {protocol['subjects']} subjects, {protocol['folds']} folds")
+    encoded = report["encoded"]
+    lines.append(f"encoded as {encoded['encoding']}: {encoded['state']} ({encoded['folder']})")
+    lines += ["", summary(findings) or "no finding"]
+    for known, title in ((False, "to look at:"), (True, "known quirks of the release, settled:")):
+        listed = [finding for finding in findings if finding.known == known]
+        if listed:
+            lines += ["", title, *(f"  {finding}" for finding in listed)]
+    return lines
+
+
+def _join(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())

@@ -1,0 +1,175 @@
+"""The data of a composed config: clip table, splits, faces, encoded images. Whatever is wrong ends here."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from mer import config
+from mer.data import clips as clip_table
+from mer.data import splits as protocols
+from mer.data.controls import apply_control
+from mer.data.encoded import EncodedSet, encode
+from mer.data.faces import FaceOptions
+from mer.data.findings import Finding, as_reading, check_strict, summary
+from mer.data.label_sets import apply_labels, check_labels
+from mer.data.preparation import Ready, make_ready
+from mer.data.roots import find_root
+from mer.data.standins import is_standin
+from mer.errors import MerError
+
+
+@dataclass(frozen=True)
+class Table:
+    """A database as it was read.
+
+    Attributes:
+        clips: the clip table with the labels of its annotation.
+        mapped: the clips that the label map keeps, labelled by class, under the control.
+        classes: in the order of their index.
+        findings: of the reader.
+        mismatch: how the counts differ from the published ones, empty where they agree.
+        synthetic: whether these are drawn faces.
+        source: root, or the database's name where there is none.
+    """
+
+    clips: pd.DataFrame
+    mapped: pd.DataFrame
+    classes: list[str]
+    findings: list[Finding]
+    mismatch: str
+    synthetic: bool
+    source: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The data of a run, before any fold is trained."""
+
+    clips: pd.DataFrame
+    classes: list[str]
+    splits: list[protocols.Split]
+    encoded: EncodedSet
+    synthetic: bool
+
+
+def prepare(cfg: DictConfig) -> Prepared:
+    """Read, check, split and encode: everything that is common to the folds of a run.
+
+    Raises:
+        MerError: whatever is wrong with the data, before any training.
+    """
+    table = read_table(cfg)
+    encoding = make_encoding(cfg)
+    ready = ready_clips(cfg, table, encoding)
+    findings = [*table.findings, *ready.findings]
+    if cfg.strict:
+        check_strict(findings, cfg.data.name)
+    tell(cfg, table, findings)
+    splits = make_splits(cfg, ready.clips)
+    encoded = encode(ready.clips, encoding, faces=ready.faces, device=device(cfg))
+    return Prepared(ready.clips, table.classes, splits, encoded, table.synthetic)
+
+
+def read_table(cfg: DictConfig) -> Table:
+    """The clip table of a config.
+
+    Raises:
+        MerError: as the reader says; a label set that does not exist.
+    """
+    read, options = config.function(cfg.data.clips, "data.clips")
+    if "labels" in cfg.data:
+        check_labels(cfg.data.name, cfg.data.labels, cfg.data.get("label_sets"))
+    # Data that the project makes itself has no root, and a composite has several.
+    root = find_root(cfg.data.name, cfg.data.root) if "root" in cfg.data else None
+    result = config.call(read, "data.clips", *([] if root is None else [root]), **options)
+    clips, findings, published = as_reading(result)
+    source = str(root or cfg.data.name)
+    mapped, classes = apply_labels(clips, cfg.data.classes, cfg.data.label_map, source)
+    if published is None:
+        published = getattr(sys.modules[read.__module__], "PUBLISHED_COUNTS", None)
+    return Table(
+        clips=clips,
+        mapped=apply_control(mapped, cfg.data.control),
+        classes=classes,
+        findings=findings,
+        mismatch=clip_table.count_mismatch(clips, published) if published else "",
+        synthetic=_is_synthetic(clips),
+        source=source,
+    )
+
+
+def ready_clips(cfg: DictConfig, table: Table, encoding: nn.Module | None) -> Ready:
+    """Faces and apexes, as the config wants them; see ``make_ready``."""
+    return make_ready(table.mapped, encoding, faces=face_options(cfg), apex=cfg.apex)
+
+
+def face_options(cfg: DictConfig) -> FaceOptions:
+    """``faces`` of a config.
+
+    Raises:
+        MerError: an option out of range.
+    """
+    options: dict[str, Any] = config.resolved(cfg)["faces"]
+    landmarks = options.pop("landmarks")
+    folder = Path(landmarks).expanduser() if landmarks else None
+    if folder is not None and not folder.is_dir():
+        raise MerError(f"faces.landmarks={landmarks}: no such folder")
+    return FaceOptions(**options | {"margins": tuple(options["margins"]), "landmarks": folder})
+
+
+def make_encoding(cfg: DictConfig) -> nn.Module | None:
+    """The encoding of a config; None for images that are already encoded."""
+    if cfg.encoding is None:
+        return None
+    made = config.call(config.factory(cfg.encoding, nn.Module, "encoding"), "encoding")
+    assert isinstance(made, nn.Module)
+    return made
+
+
+def device(cfg: DictConfig) -> str:
+    """Where clips are encoded."""
+    if cfg.device != "auto":
+        return str(cfg.device)
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def make_splits(cfg: DictConfig, clips: pd.DataFrame) -> list[protocols.Split]:
+    """All splits of the protocol, guarded."""
+    split, options = config.function(cfg.protocol, "protocol")
+    splits: list[protocols.Split] = config.call(split, "protocol", clips, **options)
+    protocols.check(clips, splits)
+    if split is protocols.loso:
+        protocols.check_complete(clips, splits)
+    return splits
+
+
+def list_folds(overrides: Sequence[str]) -> list[str]:
+    """Names of all folds under these overrides, without encoding anything."""
+    cfg = config.compose(overrides)
+    table = read_table(cfg)
+    return [split.fold for split in make_splits(cfg, ready_clips(cfg, table, make_encoding(cfg)).clips)]
+
+
+def tell(cfg: DictConfig, table: Table, findings: Sequence[Finding]) -> None:
+    """Say on stderr what is not as published or as it should be; never hidden, and no error."""
+    if table.mismatch and not table.synthetic:
+        print(f"{table.source}: other counts than published: {table.mismatch}", file=sys.stderr)
+    if findings:
+        print(
+            f"{table.source}: {summary(findings)}; `mer audit data={cfg.data.name}` lists them",
+            file=sys.stderr,
+        )
+
+
+def _is_synthetic(clips: pd.DataFrame) -> bool:
+    """Whether any of the databases is drawn."""
+    first = clips.drop_duplicates("database")
+    places = first["frames" if "frames" in clips.columns else "image"]
+    return "synthetic" in set(first["database"]) or any(is_standin(Path(place)) for place in places)

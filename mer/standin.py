@@ -1,0 +1,27 @@
+"""``mer standin``: write a small database of drawn faces in the layout of a licensed one."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mer.data import standins
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write a stand-in.
+
+    Raises:
+        MerError: an unknown database, or a folder that holds something.
+    """
+    parser = argparse.ArgumentParser(
+        prog="mer standin",
+        description="Write drawn faces in the exact layout of a licensed database, to try everything without "
+        "it. What is computed from it is titled SYNTHETIC DATA.",
+    )
+    parser.add_argument("database", help=", ".join(standins.names()))
+    parser.add_argument("root", type=Path, help="an empty folder; it becomes data.root")
+    parser.add_argument("--full", action="store_true", help="as many clips and subjects as published")
+    parser.add_argument("--size", type=int, default=32, help="side of the drawn face in pixels (default 32)")
+    options = parser.parse_args(arguments)
+    root = standins.write_standin(options.database, options.root, full=options.full, size=options.size)
+    print(f"{root}: try `mer audit data={options.database} data.root={root}`")
