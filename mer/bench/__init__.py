@@ -10,6 +10,7 @@ from mer.errors import MerError
 BENCHMARKS = {
     "loso": "seconds a fold-epoch against a plain PyTorch loop",
     "encode": "clips a second of each encoding, and sums of frames against NumPy's",
+    "flow": "TV-L1 against known displacements, in pixels; many pairs at a time against one",
     "apex": "frames between spotted and true apexes, against the middle frame",
 }
 UNTIMED = {"apex"}  # it measures no time, so a busy machine does not matter

@@ -82,7 +82,7 @@ def _compare(name: str, clips: Tensor) -> dict[str, float]:
     }
     if name == "active_image":
         turns["all_pairs_s"] = partial(all_pairs, frames)
-    seconds = _in_turn(turns)
+    seconds = in_turn(turns)
     seconds["ours_s"] /= CLIPS
     print(f"{name}: " + ", ".join(f"{turn} {value:.4f}" for turn, value in seconds.items()) + " a clip")
     return {turn: round(value, 6) for turn, value in seconds.items()}
@@ -96,7 +96,7 @@ def _encode(clips: Tensor) -> dict[str, dict[str, float]]:
     for name, encoding in ENCODINGS.items():
         given = clips if encoding.reads == "clip" else pairs
         turns[name] = partial(encoding, given, torch.full((CLIPS,), given.shape[1]))
-    for name, seconds in _in_turn(turns).items():
+    for name, seconds in in_turn(turns).items():
         unit = "clips_per_s" if ENCODINGS[name].reads == "clip" else "pairs_per_s"
         speeds[unit][name] = round(CLIPS / seconds, 2)
         print(f"{name}: {speeds[unit][name]} {unit.replace('_per_s', ' a second')}")
@@ -110,7 +110,7 @@ def _decode(clip: Tensor) -> dict[str, float]:
         for number, frame in enumerate(clip.numpy()):
             cv2.imwrite(str(folder / f"img{number}.jpg"), frame[::-1].transpose(1, 2, 0))
         read = partial(read_clip, folder, range(FRAMES), grey=False)
-        seconds = _in_turn(
+        seconds = in_turn(
             {"decode_ms": partial(read, threads=os.cpu_count() or 1), "decode_one_thread_ms": read}
         )
     milliseconds = {turn: round(1000 * value, 1) for turn, value in seconds.items()}
@@ -118,7 +118,7 @@ def _decode(clip: Tensor) -> dict[str, float]:
     return milliseconds
 
 
-def _in_turn(turns: dict[str, Callable[[], object]]) -> dict[str, float]:
+def in_turn(turns: dict[str, Callable[[], object]]) -> dict[str, float]:
     """Median seconds of each call: all of them in turn, again and again."""
     seconds: dict[str, list[float]] = {name: [] for name in turns}
     for _ in range(REPETITIONS):
