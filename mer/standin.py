@@ -24,4 +24,6 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--size", type=int, default=32, help="side of the drawn face in pixels (default 32)")
     options = parser.parse_args(arguments)
     root = standins.write_standin(options.database, options.root, full=options.full, size=options.size)
-    print(f"{root}: try `mer audit data={options.database} data.root={root}`")
+    parts = [name for name in standins.names() if (root / name).is_dir()]  # of a composite
+    where = " ".join(f"data.clips.{name}={root / name}" for name in parts) or f"data.root={root}"
+    print(f"{root}: try `mer audit data={options.database} {where}`")
