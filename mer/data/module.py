@@ -34,7 +34,8 @@ class FoldData(pl.LightningDataModule):
         classes: class names in the order of their index.
         split: rows of this fold.
         encoded: the encoded set of ``clips``.
-        batch_size: clips a training batch; the last batch of an epoch may be smaller.
+        batch_size: clips a training batch; the last batch of an epoch may be smaller, but a single clip joins
+            the batch before it: batch norm cannot train on one.
         order: ``shuffled`` each epoch; ``release``: never shuffled, one class after another, as
             STSTNet's code reads its class folders; ``balanced``: drawn with replacement, each class
             equally often.
@@ -198,10 +199,17 @@ class BatchOrder(Sampler[Tensor]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-len(self.targets) // self.batch_size)
+        return len(self._sizes())
 
     def __iter__(self) -> Iterator[Tensor]:
-        return iter(torch.split(self._permutation(), self.batch_size))
+        return iter(torch.split(self._permutation(), self._sizes()))
+
+    def _sizes(self) -> list[int]:
+        whole, rest = divmod(len(self.targets), self.batch_size)
+        sizes = [self.batch_size] * whole + [rest] * (rest > 0)
+        if rest == 1 and whole:
+            sizes[-2:] = [self.batch_size + 1]
+        return sizes
 
     def _permutation(self) -> Tensor:
         if self.order == "release":

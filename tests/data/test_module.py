@@ -416,6 +416,20 @@ def test_sequences_of_another_table_are_refused(clips: pd.DataFrame) -> None:
         fold(clips, encoded=encoded)
 
 
+@pytest.mark.parametrize(
+    ("clips", "batch_size", "sizes"),
+    [(9, 4, [4, 5]), (8, 4, [4, 4]), (10, 4, [4, 4, 2]), (1, 4, [1]), (3, 1, [1, 1, 1]), (5, 4, [5])],
+)
+def test_no_batch_of_one_clip_where_it_can_join_another(
+    clips: int, batch_size: int, sizes: list[int]
+) -> None:
+    order = BatchOrder(torch.zeros(clips, dtype=torch.int64), batch_size, "shuffled", 0)
+    batches = list(order)
+    assert [len(batch) for batch in batches] == sizes
+    assert len(order) == len(sizes)
+    assert sorted(torch.cat(batches).tolist()) == list(range(clips))
+
+
 def test_importing_the_package_is_light() -> None:
     heavy = "{'torch', 'cv2', 'kornia', 'pandas', 'pytorch_lightning'}"
     code = f"import sys, mer.data; print(sorted({heavy} & set(sys.modules)))"
