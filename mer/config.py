@@ -24,7 +24,16 @@ from mer.runs import BASE_VARIANT, NEUTRAL_KEYS, RunKey
 PATH_KEYS = {"experiment", "variant", "data", "protocol", "seed", "fold", "tag"}
 T = TypeVar("T")
 
-_PACKAGES = ("torch", "pytorch-lightning", "numpy", "pandas", "kornia", "opencv-contrib-python", "hydra-core")
+_PACKAGES = (
+    "torch",
+    "pytorch-lightning",
+    "numpy",
+    "pandas",
+    "kornia",
+    "opencv-contrib-python",
+    "hydra-core",
+    "scikit-learn",
+)
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
@@ -104,7 +113,7 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
-def factory(cfg: Mapping[str, Any] | DictConfig, base: type, key: str) -> "partial[Any]":
+def factory(cfg: Mapping[str, Any] | DictConfig, base: type | tuple[type, ...], key: str) -> "partial[Any]":
     """``_target_`` with its keywords, as a picklable partial that worker processes can call.
 
     Raises:
@@ -112,7 +121,9 @@ def factory(cfg: Mapping[str, Any] | DictConfig, base: type, key: str) -> "parti
     """
     target, found, keywords = _locate(cfg, key)
     if not (isinstance(found, type) and issubclass(found, base)):
-        raise MerError(f"{key}._target_={target}: not a {base.__module__}.{base.__name__}")
+        bases = base if isinstance(base, tuple) else (base,)
+        kinds = " or ".join(f"{kind.__module__}.{kind.__name__}" for kind in bases)
+        raise MerError(f"{key}._target_={target}: not a {kinds}")
     return partial(found, **keywords)
 
 

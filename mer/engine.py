@@ -22,9 +22,11 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -35,6 +37,7 @@ from mer.data.encoded import EncodedSet, open_set
 from mer.data.module import FoldData, Order
 from mer.data.splits import Split
 from mer.errors import MerError
+from mer.estimators import SVM, fit_estimator
 from mer.tasks.epoch_log import EpochLog
 
 
@@ -42,7 +45,7 @@ from mer.tasks.epoch_log import EpochLog
 class Recipe:
     """Everything but the data that decides a fold's weights."""
 
-    network: Callable[..., nn.Module]
+    network: Callable[..., nn.Module | SVM]
     task: Callable[..., pl.LightningModule]
     optimizer: Callable[..., Optimizer]
     scheduler: Callable[..., LRScheduler] | None
@@ -134,7 +137,7 @@ def train_fold(job: Job, split: Split, encoded: EncodedSet) -> Outcome:
 
 
 def fit(job: Job, split: Split, encoded: EncodedSet) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Train and test one fold with Lightning; gives its predictions and its metrics an epoch."""
+    """Train and test one fold; gives its predictions and its metrics an epoch."""
     recipe = job.recipe
     data = FoldData(
         clips=job.clips,
@@ -147,12 +150,12 @@ def fit(job: Job, split: Split, encoded: EncodedSet) -> tuple[pd.DataFrame, pd.D
         augment=recipe.augment,
     )
     pl.seed_everything(data.seed, verbose=False)
-    task = recipe.task(
-        recipe.network(in_channels=data.in_channels, num_classes=data.num_classes),
-        optimizer=recipe.optimizer,
-        scheduler=recipe.scheduler,
-        class_weights=data.class_weights() if recipe.class_weights == "balanced" else None,
-    )
+    network = recipe.network(in_channels=data.in_channels, num_classes=data.num_classes)
+    weights = data.class_weights() if recipe.class_weights == "balanced" else None
+    if isinstance(network, SVM):
+        probabilities = fit_estimator(network, data.images, data.targets, split, class_weights=weights)
+        return _predictions(job, split, list(split.test), probabilities, epoch=1), pd.DataFrame()
+    task = recipe.task(network, optimizer=recipe.optimizer, scheduler=recipe.scheduler, class_weights=weights)
     log = EpochLog()
     with quiet_lightning():
         trainer = pl.Trainer(
@@ -172,16 +175,22 @@ def fit(job: Job, split: Split, encoded: EncodedSet) -> tuple[pd.DataFrame, pd.D
         except SystemExit as error:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from error
         batches = trainer.predict(task, datamodule=data) or []
-    rows = torch.cat([batch[0] for batch in batches]).numpy()
+    rows = torch.cat([batch[0] for batch in batches]).tolist()
     probabilities = torch.cat([batch[1] for batch in batches]).numpy()
+    return _predictions(job, split, rows, probabilities, epoch=recipe.epochs), log.table()
+
+
+def _predictions(
+    job: Job, split: Split, rows: list[int], probabilities: NDArray[np.floating[Any]], *, epoch: int
+) -> pd.DataFrame:
     predictions = job.clips.loc[rows, runs.KEY].reset_index(drop=True)
     predictions["fold"] = split.fold
-    predictions["seed"] = recipe.seed
-    predictions["epoch"] = recipe.epochs
+    predictions["seed"] = job.recipe.seed
+    predictions["epoch"] = epoch
     predictions["label"] = job.clips.loc[rows, "label"].to_numpy()
     for k, name in enumerate(job.classes):
         predictions[f"p_{name}"] = probabilities[:, k]
-    return predictions, log.table()
+    return predictions
 
 
 def use_one_thread() -> None:

@@ -21,6 +21,7 @@ from mer.augment import Augmentation
 from mer.data import splits as protocols
 from mer.engine import Job, Recipe, train_folds
 from mer.errors import MerError
+from mer.estimators import SVM, check_descriptors
 from mer.packaged import config_dir
 from mer.prepare import Prepared, list_folds, prepare
 from mer.sweep import expand
@@ -118,7 +119,7 @@ def make_recipe(cfg: DictConfig) -> Recipe:
         if not isinstance(cfg[name], int) or cfg[name] < least:
             raise MerError(f"{name}={cfg[name]!r}: give a whole number, at least {least}")
     return Recipe(
-        network=config.factory(plain["network"], nn.Module, "network"),
+        network=config.factory(plain["network"], (nn.Module, SVM), "network"),
         task=config.factory(plain["task"], pl.LightningModule, "task"),
         optimizer=config.factory(plain["optimizer"], Optimizer, "optimizer"),
         scheduler=plain["scheduler"] and config.factory(plain["scheduler"], LRScheduler, "scheduler"),
@@ -142,6 +143,13 @@ def try_out(recipe: Recipe, prepared: Prepared) -> None:
     frames = [] if prepared.encoded.lengths is None else [2]  # of a sequence
     try:
         network = recipe.network(in_channels=channels, num_classes=len(prepared.classes))
+        if isinstance(network, SVM):
+            check_descriptors(prepared.encoded.images)
+            if recipe.augment is not None:
+                raise MerError(
+                    "augment: network=svm reads descriptors, which are not augmented; use augment=none"
+                )
+            return
         task = recipe.task(
             network, optimizer=recipe.optimizer, scheduler=recipe.scheduler, class_weights=None
         )

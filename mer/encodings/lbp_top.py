@@ -89,6 +89,6 @@ def grey_bytes(clip: Tensor) -> Tensor:
     frames = max(1, BLOCK // clip[0].numel())
     parts = [
         part if part.dtype == torch.uint8 else part.round().clamp(0, 255).to(torch.uint8)
-        for part in map(grey, clip.split(frames))
+        for part in map(grey, torch.split(clip, frames))
     ]
     return torch.cat(parts)[:, 0]
