@@ -11,6 +11,7 @@ VERBS = {
     "encode": "make the encoded images ahead of a run",
     "standin": "write drawn faces in the layout of a licensed database",
     "figures": "draw clips, encodings and flow",
+    "check-print": "whether printed scores can be those of any confusion matrix",
     "table": "render a paper's table beside ours, running what is missing",
     "status": "which folds are done, missing or failed",
     "bench": "measure speed as a ratio to a reference",
@@ -27,7 +28,7 @@ def main() -> None:
     if verb not in VERBS:
         print(f"mer: no verb {verb!r}; there are {', '.join(VERBS)}", file=sys.stderr)
         raise SystemExit(1)
-    run_verb(lambda given: import_module(f"mer.{verb}").main(given), rest)
+    run_verb(lambda given: import_module(f"mer.{verb.replace('-', '_')}").main(given), rest)
 
 
 def usage() -> str:
