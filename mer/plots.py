@@ -13,9 +13,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from mer.atomic import write_atomically
 from mer.errors import MerError
 from mer.metrics import present_classes
-from mer.runs import write_atomically
 
 __all__ = ["confusion_figure", "image_sheet", "save_figure"]
 

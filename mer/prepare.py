@@ -145,7 +145,7 @@ def make_splits(cfg: DictConfig, clips: pd.DataFrame) -> list[protocols.Split]:
     split, options = config.function(cfg.protocol, "protocol")
     splits: list[protocols.Split] = config.call(split, "protocol", clips, **options)
     protocols.check(clips, splits)
-    if split is protocols.loso:
+    if split in (protocols.loso, protocols.lovo):
         protocols.check_complete(clips, splits)
     return splits
 

@@ -11,10 +11,8 @@
             failed.txt               why the last attempt ended, where there is no run.yaml
 """
 
-import os
 import re
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from mer.atomic import write_atomically, write_text
 from mer.errors import MerError
 
 KEY = ["database", "subject", "clip"]
@@ -275,24 +274,6 @@ def read_predictions(run: Path, *, partial: bool = False) -> pd.DataFrame:
 def find(runs_dir: Path) -> list[Path]:
     """Every run folder under ``runs_dir``, sorted."""
     return sorted(path.parent for path in runs_dir.glob("*/*/*/*/seed-*/plan.yaml"))
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``path`` and rename it: no half file is ever read."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    scratch = Path(name)
-    try:
-        write(scratch)
-        scratch.chmod(0o644)  # mkstemp makes it private
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text as :func:`write_atomically` does."""
-    write_atomically(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
 
 
 def _read_fold(run: Path, fold: str, plan: Plan) -> pd.DataFrame:

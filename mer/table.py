@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mer import runs, table_results
+from mer import table_results
+from mer.atomic import write_text
 from mer.errors import MerError
 from mer.runs import BASE_VARIANT, NEUTRAL_KEYS, RunKey
 from mer.scores import ALL
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str]) -> None:
             )
             path = request.runs_dir / "tables" / f"{name}.md"
             path.parent.mkdir(parents=True, exist_ok=True)
-        runs.write_text(path, markdown)
+        write_text(path, markdown)
         print(f"written to {path}", file=sys.stderr)
     print(markdown, end="")
 

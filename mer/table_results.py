@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from mer import runs
+from mer.atomic import write_atomically, write_text
 from mer.errors import MerError
 from mer.runs import KEY, NEUTRAL_KEYS, RunKey
 
@@ -120,9 +121,9 @@ def store(folder: Path, result: Result) -> None:
     assert result.complete, "partial results are never stored"
     path = stored_path(folder, result.record.key)
     folder.mkdir(parents=True, exist_ok=True)
-    runs.write_atomically(path, lambda scratch: result.predictions.to_parquet(scratch, index=False))
+    write_atomically(path, lambda scratch: result.predictions.to_parquet(scratch, index=False))
     fields = vars(result.record) | {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    runs.write_text(_record_path(path), yaml.safe_dump(fields, sort_keys=False, allow_unicode=True))
+    write_text(_record_path(path), yaml.safe_dump(fields, sort_keys=False, allow_unicode=True))
 
 
 def read_stored(folder: Path, key: RunKey) -> Result | None:

@@ -17,6 +17,9 @@ def own_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the user's machine: not the cache, not the W&B account, not the folders of databases."""
     monkeypatch.setenv("MER_CACHE", str(tmp_path / "mer-cache"))
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("MER_OFFLINE", "1")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.delenv("MER_WEIGHTS", raising=False)
     for variable in list(os.environ):
         if variable.startswith("MER_ROOT_"):
             monkeypatch.delenv(variable)

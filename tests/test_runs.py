@@ -230,19 +230,6 @@ def test_second_process_is_refused_and_a_killed_one_leaves_the_fold(tmp_path: Pa
 # --- writing ---
 
 
-def test_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
-    path = tmp_path / "run.yaml"
-    runs.write_text(path, "old")
-    with pytest.raises(UnicodeEncodeError):
-        runs.write_text(path, "new \ud800")
-    assert tree(tmp_path) == {"run.yaml": b"old"}
-
-
-def test_written_files_are_readable_by_others(tmp_path: Path) -> None:
-    runs.write_text(tmp_path / "a", "")
-    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
-
-
 def test_finish_that_fails_leaves_no_half_file(tmp_path: Path) -> None:
     run, fold = make_run(tmp_path, folds=[]), FOLDS[0]
     predictions = make_predictions(fold)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mer.data.casme2 import CASME2DataModule as CASME2DataModule
     from mer.data.casme_sq import CASMESqDataModule as CASMESqDataModule
     from mer.data.ckplus import CKPlusDataModule as CKPlusDataModule
+    from mer.data.composite import CompositeDataModule as CompositeDataModule
     from mer.data.folder import FolderDataModule as FolderDataModule
     from mer.data.megc2019 import MEGC2019DataModule as MEGC2019DataModule
     from mer.data.megc2019_uvos import MEGC2019UVOSDataModule as MEGC2019UVOSDataModule

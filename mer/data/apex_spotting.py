@@ -19,9 +19,10 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
+from mer.atomic import write_text
 from mer.data.face_crop import Face, outline
 from mer.data.face_detection import typical_eyes
-from mer.data.frames import list_frames, read_clip
+from mer.data.frames import file_stamp, list_frames, read_clip
 from mer.data.roots import cache_dir
 from mer.descriptors.lbp import lbp_codes, lbp_histograms
 from mer.errors import MerError
@@ -266,11 +267,7 @@ def _key(paths: Sequence[Path], numbers: Sequence[int], face: Face | None) -> st
     crop = face and [np.asarray(part).tolist() for part in (face.matrix, face.size, face.eyes)]
     digest = hashlib.sha256(json.dumps([FORMAT, numbers, crop]).encode())
     for path in dict.fromkeys(paths):
-        try:
-            stat = path.stat()
-        except OSError as error:
-            raise MerError(f"{path}: cannot be read ({error.strerror}); check data.root") from error
-        digest.update(f"{path.absolute()}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        digest.update(file_stamp(path))
     return digest.hexdigest()[:20]
 
 
@@ -284,15 +281,9 @@ def _read(path: Path, numbers: Sequence[int]) -> int | None:
 
 
 def _write(path: Path, apex: int) -> None:
-    """Written under a name of this process and renamed: a reader finds all of it or nothing."""
-    scratch = path.with_name(f".{path.stem}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            scratch.write_text(json.dumps({"apex": apex}), encoding="utf-8")
-            scratch.replace(path)
-        finally:
-            scratch.unlink(missing_ok=True)
+        write_text(path, json.dumps({"apex": apex}))
     except OSError as error:
         raise MerError(
             f"{path}: the spotted apex cannot be written ({error.strerror or error}); "

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from torch import nn
 
-from mer.data.frames import is_video, list_frames
-from mer.errors import MerError
+from mer.data.frames import file_stamp, is_video, list_frames
 
 if TYPE_CHECKING:
     from mer.data.faces import Face
@@ -40,12 +38,7 @@ def set_key(
             files = [place] if is_video(place) else list(list_frames(place).values())
             digest.update(f"{row.onset} {row.apex} {row.offset}".encode())
         for path in files:
-            try:
-                stat = path.stat()
-            except OSError as error:
-                raise MerError(f"{path}: cannot be read ({error.strerror}); check data.root") from error
-            # A name need not be UTF-8.
-            digest.update(os.fsencode(path.absolute()) + f"\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+            digest.update(file_stamp(path))
     for face in faces or ():
         eyes = face.eyes if getattr(encoding, "masks_eyes", False) else None
         digest.update(json.dumps([face.method, face.matrix, face.size, eyes]).encode())

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
+from mer.atomic import write_text
 from mer.data.face_crop import (
     UNTURNED,
     EyesFrom,
@@ -31,7 +31,7 @@ from mer.data.face_crop import (
     shift,
 )
 from mer.data.face_detection import Box, find_eyes, find_face, typical_eyes
-from mer.data.frames import is_video, list_frames, read_clip
+from mer.data.frames import file_stamp, is_video, list_frames, read_clip
 from mer.data.landmarks import SUFFIXES, find_landmarks, read_landmarks
 from mer.data.roots import cache_dir
 from mer.errors import MerError
@@ -240,11 +240,7 @@ def _key(rows: Sequence[_Row], options: FaceOptions) -> str:
             files = [frames[number] for number in row.tried(list(frames)) if number in frames]
         digest.update(f"{row.numbers} {row.cropped} {len(files)} {row.landmarks is not None}\n".encode())
         for path in [*files, *([row.landmarks] if row.landmarks else [])]:
-            try:
-                stat = path.stat()
-            except OSError as error:
-                raise MerError(f"{path}: cannot be read ({error.strerror}); check data.root") from error
-            digest.update(f"{path.absolute()}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+            digest.update(file_stamp(path))
     return digest.hexdigest()[:20]
 
 
@@ -253,15 +249,7 @@ def _write(path: Path, faces: Sequence[Face]) -> None:
     content = {"format": FORMAT, "sha256": _hash(rows), "faces": rows}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A name of its own: two processes may write the same faces at the same time.
-        handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(content, file)
-            Path(scratch).replace(path)
-        except BaseException:
-            Path(scratch).unlink(missing_ok=True)
-            raise
+        write_text(path, json.dumps(content))
     except OSError as error:
         raise MerError(
             f"{path}: the faces cannot be written ({error.strerror or error}); "

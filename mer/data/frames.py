@@ -68,6 +68,20 @@ def list_frames(folder: Path) -> dict[int, Path]:
     return dict(sorted(frames.items()))
 
 
+def file_stamp(path: Path) -> bytes:
+    """Path, size and time of a file, for the keys of caches.
+
+    Raises:
+        MerError: it cannot be read.
+    """
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise MerError(f"{path}: cannot be read ({error.strerror}); check data.root") from error
+    # A name need not be UTF-8.
+    return os.fsencode(path.absolute()) + f"\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode()
+
+
 def frame_number(path: Path) -> int:
     """The last integer in a file's name without its suffix; MerError where there is none."""
     integers = re.findall("[0-9]+", path.stem)

@@ -86,6 +86,6 @@ def _entries(folder: Path, *, files: bool) -> list[Path]:
         names = [
             entry.name
             for entry in entries
-            if not entry.name.startswith(".") and (entry.is_file() if files else entry.is_dir())
+            if not entry.name.startswith((".", "__MACOSX")) and (entry.is_file() if files else entry.is_dir())
         ]
     return [folder / name for name in sorted(names)]

@@ -96,7 +96,8 @@ def settle(
         if str(folder) not in named
     ]
     if not kept:
-        first = f"; the first reason: {settling.findings[0]}" if settling.findings else ""
+        reasons = [finding for finding in settling.findings if finding.outcome == "left out"]
+        first = f"; the first reason: {reasons[0]}" if reasons else ""
         raise MerError(f"{source}: none of {len(rows)} clips can be used{first}")
     columns = [*COLUMNS, "frames", *(name for name in ("cropped", "landmarks") if name in rows.columns)]
     clips = pd.DataFrame(kept).assign(database=database, fps=fps)[columns]

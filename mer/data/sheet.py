@@ -1,6 +1,7 @@
 """Annotation sheets: .xlsx, .xls, .csv; columns by name, wherever the header is; every cell as text."""
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -82,9 +83,8 @@ def _csv_cells(path: Path) -> list[list[Cell]]:
         text = content.decode("latin-1")  # what old spreadsheet programs write
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
-    return [
-        [cell.strip() or None for cell in row] for row in csv.reader(text.splitlines(), delimiter=delimiter)
-    ]
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    return [[cell.strip() or None for cell in row] for row in rows]
 
 
 def _rows(cells: list[list[Cell]], start: int, found: Mapping[str, int | None]) -> pd.DataFrame:

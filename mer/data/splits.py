@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -10,31 +11,98 @@ import pandas as pd
 from mer.errors import MerError
 
 HOLDOUT_FOLD = "holdout/all"
+Unit = Literal["subject", "clip"]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Positions in the clip table. ``fold`` is ``<database>/<subject>`` under leave-one-subject-out."""
+    """Positions in the clip table. ``fold`` is ``<database>/<subject>`` under leave-one-subject-out.
+
+    ``shared`` names pairs of parts that may share subjects, by the protocol's own definition; every other
+    pair is guarded.
+    """
 
     fold: str
     train: tuple[int, ...]
     validation: tuple[int, ...]
     test: tuple[int, ...]
+    shared: tuple[tuple[str, str], ...] = ()
 
 
-def loso(clips: pd.DataFrame, *, validation: float = 0.0, seed: int = 0) -> list[Split]:
+def loso(
+    clips: pd.DataFrame, *, validation: float = 0.0, validation_by: Unit = "subject", seed: int = 0
+) -> list[Split]:
     """Leave one subject out: a fold each (database, subject), in the table's order.
 
     Args:
         clips: a validated, mapped clip table.
-        validation: share of the training subjects (not clips) kept for validation, 0..1.
-        seed: draws the validation subjects; each fold draws its own.
+        validation: share of the training subjects, or clips, kept for validation, 0..1.
+        validation_by: ``subject``: no validation subject is trained on. ``clip``: clips are drawn, as in
+            OrigiNet's 80:20 split, so validation knows the faces; the test subject stays apart.
+        seed: draws what is validated; each fold draws its own.
 
     Raises:
-        MerError: a share that leaves no subject on one side.
+        MerError: a share that leaves nothing on one side.
     """
     subject = _subjects(clips)
-    return [_split(fold, subject, [fold], validation, f"{seed}/{fold}") for fold in dict.fromkeys(subject)]
+    if validation_by == "subject":
+        return [
+            _split(fold, subject, [fold], validation, f"{seed}/{fold}") for fold in dict.fromkeys(subject)
+        ]
+    if validation_by != "clip":
+        raise MerError(f"protocol.validation_by={validation_by!r}: choose subject or clip")
+    splits = [_split(fold, subject, [fold], 0.0, "") for fold in dict.fromkeys(subject)]
+    return [_hold_clips(split, validation, f"{seed}/{split.fold}/clips") for split in splits]
+
+
+def lovo(clips: pd.DataFrame) -> list[Split]:
+    """Leave one video out: a fold a clip, named ``<database>/<subject>/<clip>``.
+
+    Other clips of the tested subject are trained on, so its face is known: results under it are not
+    comparable with leave-one-subject-out.
+    """
+    rows = range(len(clips))
+    names = clips["database"] + "/" + clips["subject"] + "/" + clips["clip"]
+    return [
+        Split(name, tuple(row for row in rows if row != tested), (), (tested,), shared=(("train", "test"),))
+        for tested, name in enumerate(names)
+    ]
+
+
+def cross_dataset(
+    clips: pd.DataFrame,
+    *,
+    train: Sequence[str],
+    test: Sequence[str],
+    validation: float = 0.0,
+    seed: int = 0,
+) -> list[Split]:
+    """Train on some databases, test on others: one fold, ``<train>-to-<test>/all`` (AffectiveNet's CDE).
+
+    Args:
+        clips: a composite's clip table.
+        train: databases that are trained on.
+        test: databases that are tested; each clip once.
+        validation: share of the training subjects kept for validation.
+        seed: draws them.
+
+    Raises:
+        MerError: a database that is not in the table, or in both lists.
+    """
+    there = set(clips["database"])
+    if lacking := [name for name in (*train, *test) if name not in there]:
+        raise MerError(
+            f"protocol=cross_dataset: no database {lacking[0]} in the data, "
+            f"which has {', '.join(sorted(there))}"
+        )
+    if both := sorted(set(train) & set(test)):
+        raise MerError(f"protocol=cross_dataset: {both[0]} is to be trained on and tested")
+    used = clips.index[clips["database"].isin([*train, *test])].tolist()
+    subject = _subjects(clips)
+    tested = list(dict.fromkeys(subject[row] for row in used if clips["database"].iloc[row] in set(test)))
+    fold = f"{'+'.join(train)}-to-{'+'.join(test)}/all"
+    split = _split(fold, subject, tested, validation, f"{seed}/validation", rows=used)
+    return [split]
 
 
 def holdout(clips: pd.DataFrame, *, test: float = 0.3, validation: float = 0.0, seed: int = 0) -> list[Split]:
@@ -87,6 +155,8 @@ def check(clips: pd.DataFrame, splits: Sequence[Split]) -> None:
             "test": {subject[row] for row in split.test},
         }
         for one, other in (("train", "test"), ("train", "validation"), ("validation", "test")):
+            if (one, other) in split.shared:
+                continue
             if both := sorted(parts[one] & parts[other]):
                 raise MerError(f"leak in fold {split.fold}: subject {both[0]} is in {one} and in {other}")
         if not split.train or not split.test:
@@ -105,7 +175,7 @@ def check(clips: pd.DataFrame, splits: Sequence[Split]) -> None:
 
 
 def check_complete(clips: pd.DataFrame, splits: Sequence[Split]) -> None:
-    """Under LOSO each clip is tested exactly once: together with :func:`check`, none is left out.
+    """Under LOSO and LOVO each clip is tested exactly once: together with :func:`check`, none is left out.
 
     Raises:
         MerError: naming the first clip that no fold tests.
@@ -130,15 +200,35 @@ def _draw(subjects: Sequence[str], share: float, key: str) -> list[str]:
     return [subjects[k] for k in generator.permutation(len(subjects))[: round(share * len(subjects))]]
 
 
-def _split(fold: str, subject: Sequence[str], tested: Sequence[str], validation: float, key: str) -> Split:
-    rest = [name for name in dict.fromkeys(subject) if name not in set(tested)]
+def _hold_clips(split: Split, validation: float, key: str) -> Split:
+    """The split with a share of its training clips kept for validation."""
+    drawn = set(_draw([str(row) for row in split.train], validation, key))
+    held = tuple(row for row in split.train if str(row) in drawn)
+    if validation > 0 and not 0 < len(held) < len(split.train):
+        raise MerError(
+            f"protocol.validation={validation} of {len(split.train)} clips leaves none to train or none to "
+            f"validate in fold {split.fold}; choose another share"
+        )
+    rest = tuple(row for row in split.train if str(row) not in drawn)
+    return Split(split.fold, rest, held, split.test, shared=(("train", "validation"),))
+
+
+def _split(
+    fold: str,
+    subject: Sequence[str],
+    tested: Sequence[str],
+    validation: float,
+    key: str,
+    rows: Sequence[int] | None = None,
+) -> Split:
+    rows = range(len(subject)) if rows is None else rows
+    rest = [name for name in dict.fromkeys(subject[row] for row in rows) if name not in set(tested)]
     held = set(_draw(rest, validation, key))
     if rest and validation > 0 and not 0 < len(held) < len(rest):
         raise MerError(
             f"protocol.validation={validation} of {len(rest)} subjects leaves none to train or none to "
             f"validate in fold {fold}; choose another share"
         )
-    rows = range(len(subject))
     return Split(
         fold,
         train=tuple(row for row in rows if subject[row] not in held and subject[row] not in set(tested)),

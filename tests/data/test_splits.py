@@ -7,7 +7,17 @@ import pytest
 
 from mer.data.clips import validate
 from mer.data.megc2019_uvos import read_clips
-from mer.data.splits import HOLDOUT_FOLD, Split, check, check_complete, holdout, loso, select
+from mer.data.splits import (
+    HOLDOUT_FOLD,
+    Split,
+    check,
+    check_complete,
+    cross_dataset,
+    holdout,
+    loso,
+    lovo,
+    select,
+)
 from mer.errors import MerError
 
 
@@ -171,3 +181,56 @@ def test_a_database_of_one_subject_is_refused() -> None:
     clips = table({"d/s1": 3})
     with pytest.raises(MerError, match="needs at least two subjects"):
         check(clips, loso(clips, validation=0.5))
+
+
+def test_clips_may_be_validated_that_share_subjects_with_training(ten: pd.DataFrame) -> None:
+    splits = loso(ten, validation=0.2, validation_by="clip", seed=3)
+    check(ten, splits)
+    check_complete(ten, splits)
+    for split in splits:
+        assert sorted(split.train + split.validation + split.test) == list(range(len(ten)))
+        assert len(split.validation) == round(0.2 * (len(ten) - len(split.test)))
+    by_subject = ten["subject"].to_numpy()
+    assert any(set(by_subject[list(s.train)]) & set(by_subject[list(s.validation)]) for s in splits)
+    # The test subject is apart all the same.
+    assert not any(
+        set(by_subject[list(s.train + s.validation)]) & set(by_subject[list(s.test)]) for s in splits
+    )
+    assert splits == loso(ten, validation=0.2, validation_by="clip", seed=3)
+    assert splits != loso(ten, validation=0.2, validation_by="clip", seed=4)
+    with pytest.raises(
+        MerError, match=r"protocol.validation=0.001 of \d+ clips leaves none to train or none"
+    ):
+        loso(ten, validation=0.001, validation_by="clip")
+    with pytest.raises(MerError, match="validation_by='frame': choose subject or clip"):
+        loso(ten, validation_by="frame")  # type: ignore[arg-type]
+
+
+def test_what_a_protocol_does_not_share_is_still_guarded(ten: pd.DataFrame) -> None:
+    split = loso(ten, validation=0.2, validation_by="clip")[0]
+    with pytest.raises(MerError, match="leak in fold d/s0: subject d/s0 is in train and in test"):
+        check(ten, [replace(split, train=(*split.train, split.test[0]), test=split.test)])
+
+
+def test_lovo_tests_each_clip_alone(ten: pd.DataFrame) -> None:
+    splits = lovo(ten)
+    check(ten, splits)
+    check_complete(ten, splits)
+    assert [split.test for split in splits] == [(row,) for row in range(len(ten))]
+    assert all(len(split.train) == len(ten) - 1 for split in splits)
+    assert splits[0].fold == "d/s0/c0"
+
+
+def test_cross_dataset_trains_on_one_and_tests_the_other() -> None:
+    clips = table({"a/s1": 2, "a/s2": 1, "b/s1": 2, "c/s1": 3})
+    [split] = cross_dataset(clips, train=["a"], test=["b"])
+    check(clips, [split])
+    assert split == Split("a-to-b/all", train=(0, 1, 2), validation=(), test=(3, 4))
+    [both] = cross_dataset(clips, train=["a", "c"], test=["b"], validation=0.4)
+    assert len(both.validation) > 0
+    assert set(both.train) | set(both.validation) == {0, 1, 2, 5, 6, 7}
+    check(clips, [both])
+    with pytest.raises(MerError, match="no database d in the data, which has a, b, c"):
+        cross_dataset(clips, train=["a"], test=["d"])
+    with pytest.raises(MerError, match="a is to be trained on and tested"):
+        cross_dataset(clips, train=["a", "b"], test=["a"])

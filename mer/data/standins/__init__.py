@@ -47,4 +47,4 @@ def write_standin(database: str, root: Path, *, full: bool = False, size: int = 
 
 def is_standin(root: Path) -> bool:
     """Whether a folder is a stand-in, or lies in one."""
-    return any((folder / MARK).is_file() for folder in (root.absolute(), *root.absolute().parents))
+    return any((folder / MARK).is_file() for folder in (root.resolve(), *root.resolve().parents))
