@@ -21,7 +21,7 @@ demo: $(INSTALLED)  ## drawn faces, from frames to a table and pictures: two net
 	@echo && echo "Pictures:" && ls runs/demo/*/synthetic/loso/seed-0/*.png
 
 test: $(INSTALLED)  ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(INSTALLED)  ## style, types and the direction of imports
 	$(BIN)/ruff check .

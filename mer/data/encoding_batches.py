@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mer.data.faces import Face
 
 BATCH = 16  # most clips a batch, which is what the encodings were timed at
-BUDGET = 192 << 20  # most bytes of a batch's padded frames; a clip above it is a batch of its own
+BUDGET = 128 << 20  # most bytes of a batch's padded frames; a clip above it is a batch of its own
 
 
 @dataclass(frozen=True)
