@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -39,11 +39,19 @@ from mer.data.splits import Split
 from mer.errors import MerError
 from mer.estimators import SVM, fit_estimator
 from mer.tasks.epoch_log import EpochLog
+from mer.tasks.epoch_predictions import EpochPredictions
+from mer.weights import find_weights, load_weights, save_weights
+
+Store = Literal["last", "every_epoch"]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything but the data that decides a fold's weights."""
+    """Everything but the data that decides a fold's weights, and what is kept of them.
+
+    ``store`` is the epochs whose test predictions are kept; ``init`` a run folder whose weights the folds
+    start from; ``save_weights`` leaves the weights in each fold's folder.
+    """
 
     network: Callable[..., nn.Module | SVM]
     task: Callable[..., pl.LightningModule]
@@ -55,6 +63,9 @@ class Recipe:
     class_weights: Literal["none", "balanced"]
     seed: int
     augment: Augmentation | None = None
+    store: Store = "last"
+    init: Path | None = None
+    save_weights: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,14 @@ class Outcome:
     fold: str
     seconds: float
     error: str = ""
+
+
+class Trained(NamedTuple):
+    """What training a fold gives: predictions of the test clips, metrics an epoch, the network."""
+
+    predictions: pd.DataFrame
+    metrics: pd.DataFrame
+    network: nn.Module | None
 
 
 def train_folds(job: Job, splits: Sequence[Split], workers: int) -> Iterator[Outcome]:
@@ -117,7 +136,11 @@ def train_fold(job: Job, split: Split, encoded: EncodedSet) -> Outcome:
             if (folder / "run.yaml").exists():
                 return Outcome(split.fold, 0.0)
             try:
-                predictions, metrics = fit(job, split, encoded)
+                trained = fit(job, split, encoded)
+                if trained.network is not None and job.recipe.save_weights:
+                    save_weights(
+                        folder, trained.network, _subjects(job.clips, split.train + split.validation)
+                    )
                 seconds = time.perf_counter() - start
                 record = job.record | {
                     "fold": split.fold,
@@ -126,7 +149,7 @@ def train_fold(job: Job, split: Split, encoded: EncodedSet) -> Outcome:
                     "test_clips": len(split.test),
                     "seconds": round(seconds, 3),
                 }
-                runs.finish(folder, predictions, metrics, record)
+                runs.finish(folder, trained.predictions, trained.metrics, record)
             except Exception as error:
                 text = str(error) if isinstance(error, MerError) else traceback.format_exc()
                 runs.fail(folder, text)
@@ -136,8 +159,8 @@ def train_fold(job: Job, split: Split, encoded: EncodedSet) -> Outcome:
     return Outcome(split.fold, seconds)
 
 
-def fit(job: Job, split: Split, encoded: EncodedSet) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Train and test one fold; gives its predictions and its metrics an epoch."""
+def fit(job: Job, split: Split, encoded: EncodedSet) -> Trained:
+    """Train and test one fold."""
     recipe = job.recipe
     data = FoldData(
         clips=job.clips,
@@ -154,9 +177,15 @@ def fit(job: Job, split: Split, encoded: EncodedSet) -> tuple[pd.DataFrame, pd.D
     weights = data.class_weights() if recipe.class_weights == "balanced" else None
     if isinstance(network, SVM):
         probabilities = fit_estimator(network, data.images, data.targets, split, class_weights=weights)
-        return _predictions(job, split, list(split.test), probabilities, epoch=1), pd.DataFrame()
+        return Trained(
+            _predictions(job, split, list(split.test), probabilities, epoch=1), pd.DataFrame(), None
+        )
+    if recipe.init is not None:
+        path = find_weights(recipe.init, split.fold)
+        load_weights(path, network, _subjects(job.clips, split.test))
     task = recipe.task(network, optimizer=recipe.optimizer, scheduler=recipe.scheduler, class_weights=weights)
     log = EpochLog()
+    kept = EpochPredictions(data.test_batches()) if recipe.store == "every_epoch" else None
     with quiet_lightning():
         trainer = pl.Trainer(
             accelerator="cpu",
@@ -164,6 +193,7 @@ def fit(job: Job, split: Split, encoded: EncodedSet) -> tuple[pd.DataFrame, pd.D
             max_epochs=recipe.epochs,
             logger=log,
             log_every_n_steps=1,
+            callbacks=[kept] if kept else None,
             # Each of these doubles the time of runs this small.
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -177,7 +207,13 @@ def fit(job: Job, split: Split, encoded: EncodedSet) -> tuple[pd.DataFrame, pd.D
         batches = trainer.predict(task, datamodule=data) or []
     rows = torch.cat([batch[0] for batch in batches]).tolist()
     probabilities = torch.cat([batch[1] for batch in batches]).numpy()
-    return _predictions(job, split, rows, probabilities, epoch=recipe.epochs), log.table()
+    if kept is None:
+        predictions = _predictions(job, split, rows, probabilities, epoch=recipe.epochs)
+    else:
+        each = enumerate(kept.probabilities, start=1)
+        parts = [_predictions(job, split, rows, values.numpy(), epoch=epoch) for epoch, values in each]
+        predictions = pd.concat(parts, ignore_index=True)
+    return Trained(predictions, log.table(), network)
 
 
 def _predictions(
@@ -191,6 +227,11 @@ def _predictions(
     for k, name in enumerate(job.classes):
         predictions[f"p_{name}"] = probabilities[:, k]
     return predictions
+
+
+def _subjects(clips: pd.DataFrame, rows: Sequence[int]) -> set[str]:
+    chosen = clips.loc[list(rows)]
+    return set(chosen["database"] + "/" + chosen["subject"])
 
 
 def use_one_thread() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -22,6 +23,7 @@ from mer.data.encoded import EncodedSet
 from mer.engine import Outcome
 from mer.plots import confusion_figure, image_sheet, save_figure
 from mer.scores import pooled_confusion, subset_scores
+from mer.selection import select
 
 SHEET_CLIPS = 24
 
@@ -55,16 +57,19 @@ def show_progress(outcomes: Iterable[Outcome], folder: Path, chosen: int, pendin
 def conclude(folder: Path, clips: pd.DataFrame, encoded: EncodedSet, logger: Any) -> None:
     """Score a complete run, draw its pictures, log it where a logger is configured."""
     plan = runs.read_plan(folder)
-    predictions = runs.read_predictions(folder)
+    predictions = select(runs.read_predictions(folder), "last")
     scores = subset_scores(predictions, plan.classes)
     title = " ".join(folder.parts[-5:])
     confusion = folder / "confusion.png"
     save_figure(confusion_figure(pooled_confusion(predictions, plan.classes), plan.classes, title), confusion)
     shown = clips.groupby("label", group_keys=False).head(-(-SHEET_CLIPS // len(plan.classes))).index
     captions = (clips.loc[shown, "subject"] + " " + clips.loc[shown, "label"]).tolist()
-    images = encoded.images[list(shown)].contiguous().numpy()
-    if images.shape[1] in (1, 3):
-        save_figure(image_sheet(images, captions, title), folder / "encoded.png")
+    rows = torch.tensor(list(shown))
+    if encoded.lengths is not None:  # the first frame of each sequence
+        rows = (encoded.lengths.cumsum(0) - encoded.lengths)[rows]
+    images = encoded.images[rows].contiguous()
+    if images.shape[1] in (1, 3) and images.min() >= 0 and images.max() <= 255:  # raw sums are no picture
+        save_figure(image_sheet(images.numpy(), captions, title), folder / "encoded.png")
     show_scores(scores, str(folder))
     if logger is not None and logger.get("name") == "wandb":
         from mer.wandb_log import log_run  # wandb takes a second to import

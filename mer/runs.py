@@ -28,15 +28,10 @@ from mer.errors import MerError
 
 KEY = ["database", "subject", "clip"]
 BASE_VARIANT = "base"  # the experiment as its own file has it
+# They do not change a result.
 NEUTRAL_KEYS = {
-    "workers",
-    "device",
-    "runs_dir",
-    "logger",
-    "data.root",
-    "faces.landmarks",
-    "strict",
-}  # they do not change a result
+    *("workers", "device", "runs_dir", "logger", "data.root", "faces.landmarks", "strict", "save_weights")
+}
 State = Literal["done", "failed", "running", "missing"]
 # The C parser, where PyYAML has it: a run holds dozens of records.
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

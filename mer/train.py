@@ -115,6 +115,8 @@ def make_recipe(cfg: DictConfig) -> Recipe:
     plain = config.resolved(cfg)
     if cfg.class_weights not in ("none", "balanced"):
         raise MerError(f"class_weights={cfg.class_weights!r}: choose none or balanced")
+    if cfg.store not in ("last", "every_epoch"):
+        raise MerError(f"store={cfg.store!r}: choose last or every_epoch")
     for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
         if not isinstance(cfg[name], int) or cfg[name] < least:
             raise MerError(f"{name}={cfg[name]!r}: give a whole number, at least {least}")
@@ -130,6 +132,9 @@ def make_recipe(cfg: DictConfig) -> Recipe:
         augment=plain["augment"]
         and config.call(config.factory(plain["augment"], Augmentation, "augment"), "augment"),
         seed=cfg.seed,
+        store=cfg.store,
+        init=Path(cfg.init).expanduser() if cfg.init else None,
+        save_weights=cfg.save_weights,
     )
 
 

@@ -15,6 +15,7 @@ import wandb
 from mer import runs
 from mer.errors import MerError
 from mer.scores import predicted_classes, subset_scores
+from mer.selection import select
 
 PICTURES = ("confusion", "encoded")
 
@@ -34,7 +35,7 @@ def log_run(folder: Path, logger: Mapping[str, Any]) -> None:
         MerError: the run folder cannot be read, or W&B failed; the run itself is finished and kept.
     """
     plan = runs.read_plan(folder)
-    predictions = runs.read_predictions(folder)
+    predictions = select(runs.read_predictions(folder), "last")
     curves = learning_curves(folder)
     names = folder.resolve().parts[-5:]
     mode = cast(

@@ -8,10 +8,11 @@ import time
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
-from mer import runs
+from mer import runs, selection
 from mer.data import splits
 from mer.data.encoded import encode
 from mer.data.megc2019_uvos import read_clips
@@ -63,6 +64,58 @@ def test_the_number_of_workers_and_the_order_of_folds_change_no_byte(tmp_path: P
     assert len(files(job.run)) == 12
     assert files(two.run) == files(job.run)
     assert files(alone.run).items() <= files(job.run).items()
+
+
+@pytest.mark.parametrize("changes", [{}, {"split": "validation"}])
+def test_storing_every_epoch_changes_nothing_but_what_is_stored(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
+    job, folds = make_job(tmp_path, "last")
+    every, _ = make_job(tmp_path, "every", store="every_epoch")
+    if changes:
+        folds = splits.loso(job.clips, validation=0.4)
+    train(job, folds[:1])
+    train(every, folds[:1])
+    last, all_epochs = (
+        pd.read_parquet(runs.fold_folder(run, folds[0].fold) / "predictions.parquet")
+        for run in (job.run, every.run)
+    )
+    assert all_epochs["epoch"].unique().tolist() == [1, 2, 3]
+    assert len(all_epochs) == 3 * len(last)
+    pd.testing.assert_frame_equal(selection.select(all_epochs, "last"), last, check_exact=True)
+    probabilities = [all_epochs.loc[all_epochs["epoch"] == k, "p_negative"].tolist() for k in (1, 2, 3)]
+    assert probabilities[0] != probabilities[1] != probabilities[2]
+    metrics = {name: content for name, content in files(job.run).items() if name.endswith("csv")}
+    assert metrics.items() <= files(every.run).items()
+
+
+def test_folds_start_from_saved_weights(tmp_path: Path) -> None:
+    first, folds = make_job(tmp_path, "first", save_weights=True)
+    train(first, folds[:1])
+    start = partial(torch.optim.SGD, lr=0.0)
+    job, _ = make_job(tmp_path, "second", init=first.run, optimizer=start, epochs=1, network=_still_laenet)
+    [outcome] = train(job, folds[:1])
+    assert outcome.error == ""
+    # A learning rate of 0 leaves the weights; batch statistics are part of them.
+    before, after = (
+        pd.read_parquet(runs.fold_folder(run, folds[0].fold) / "predictions.parquet")
+        for run in (first.run, job.run)
+    )
+    columns = ["p_negative", "p_positive", "p_surprise"]
+    assert (before[columns].to_numpy() == after[columns].to_numpy()).all()
+    # Of another fold's weights, the test subject was trained on.
+    (runs.fold_folder(first.run, folds[0].fold)).rename(first.run / "fold-other")
+    [leak] = train(make_job(tmp_path, "third", init=first.run)[0], folds[1:2])
+    assert f"was trained on subject {folds[1].fold}, which this fold tests" in leak.error
+
+
+def _still_laenet(**keywords: int) -> torch.nn.Module:
+    """LAENet whose batch norm does not move."""
+    network = LAENet(**keywords)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 0.0
+    return network
 
 
 @pytest.mark.parametrize("changes", [{"seed": 1}, {"epochs": 4}, {"order": "release"}, {"order": "balanced"}])

@@ -114,6 +114,11 @@ class FoldData(pl.LightningDataModule):
         """Batches of the test rows, in the table's order."""
         return self._in_order(self.split.test)
 
+    def test_batches(self) -> list[Batch]:
+        """The batches of :meth:`test_dataloader` without a loader, which would draw a random number."""
+        data = self._rows(torch.tensor(self.split.test))
+        return [data[index] for index in torch.split(torch.arange(len(data)), self.batch_size)]
+
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The same as :meth:`test_dataloader`."""
         return self._in_order(self.split.test)
