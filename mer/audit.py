@@ -123,11 +123,11 @@ def _lines(report: dict[str, Any], findings: Sequence[Finding]) -> list[str]:
         )
         clips = sum(count for name, count in counts.items() if name != "subjects")
         lines.append(f"{database}: {clips} clips of {counts['subjects']} subjects: {labels}")
-    lines.append(
-        f"other counts than published: {report['other_than_published']}"
-        if report["other_than_published"]
-        else "no count differs from a published one"
-    )
+    if report["other_than_published"] is not None:
+        other = report["other_than_published"]
+        lines.append(
+            f"other counts than published: {other}" if other else "all counts are the published ones"
+        )
     lines.append(f"frames: {_join(report['frames'])}")
     eyes = report["faces"].pop("eyes", None)
     lines.append(f"faces: {_join(report['faces'])}" + (f"; eyes from {_join(eyes)}" if eyes else ""))

@@ -34,7 +34,8 @@ class Table:
         mapped: the clips that the label map keeps, labelled by class, under the control.
         classes: in the order of their index.
         findings: of the reader.
-        mismatch: how the counts differ from the published ones, empty where they agree.
+        mismatch: how the counts differ from the published ones, empty where they agree; None where
+            nothing is published.
         synthetic: whether these are drawn faces.
         source: root, or the database's name where there is none.
     """
@@ -43,7 +44,7 @@ class Table:
     mapped: pd.DataFrame
     classes: list[str]
     findings: list[Finding]
-    mismatch: str
+    mismatch: str | None
     synthetic: bool
     source: str
 
@@ -99,7 +100,7 @@ def read_table(cfg: DictConfig) -> Table:
         mapped=apply_control(mapped, cfg.data.control),
         classes=classes,
         findings=findings,
-        mismatch=clip_table.count_mismatch(clips, published) if published else "",
+        mismatch=clip_table.count_mismatch(clips, published) if published else None,
         synthetic=_is_synthetic(clips),
         source=source,
     )

@@ -1,6 +1,7 @@
 """``mer standin``: write a small database of drawn faces in the layout of a licensed one."""
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,5 +26,8 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     root = standins.write_standin(options.database, options.root, full=options.full, size=options.size)
     parts = [name for name in standins.names() if (root / name).is_dir()]  # of a composite
-    where = " ".join(f"data.clips.{name}={root / name}" for name in parts) or f"data.root={root}"
+    given = {f"data.clips.{name}": root / name for name in parts} or {"data.root": root}
+    # Hydra's grammar wants quotes around special characters, and so does the shell around those.
+    plain = re.fullmatch(r"[\w./~-]+", str(root))
+    where = " ".join(f"{key}={path}" if plain else f"'{key}=\"{path}\"'" for key, path in given.items())
     print(f"{root}: try `mer audit data={options.database} {where}`")

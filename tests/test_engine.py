@@ -109,9 +109,9 @@ def test_folds_start_from_saved_weights(tmp_path: Path) -> None:
     assert f"was trained on subject {folds[1].fold}, which this fold tests" in leak.error
 
 
-def _still_laenet(**keywords: int) -> torch.nn.Module:
+def _still_laenet(*, in_channels: int, num_classes: int) -> torch.nn.Module:
     """LAENet whose batch norm does not move."""
-    network = LAENet(**keywords)
+    network = LAENet(in_channels=in_channels, num_classes=num_classes)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 0.0

@@ -39,7 +39,8 @@ def read_clips(
         wanted = labels if isinstance(labels, str) else labels.get(name)
         reader = _reader(name)
         options = {} if frames is None else {"frames": frames}
-        reading = as_reading(reader(find_root(name, (roots or {}).get(name)), **options))
+        root = find_root(name, (roots or {}).get(name), key=f"+data.clips.roots.{name}")
+        reading = as_reading(reader(root, **options))
         tables.append(apply_labels(reading.clips, *labels_of(name, wanted), name)[0])
         findings += reading.findings
     return Reading(validate(pd.concat(tables, ignore_index=True), "composite"), findings, {})

@@ -56,7 +56,9 @@ def read_clips(
         "smic": smic_data.read_clips,
     }
     # All folders are looked for before any is read, which takes a while.
-    folders = {database: find_root(database, root) for database, root in roots.items()}
+    folders = {
+        database: find_root(database, root, key=f"data.clips.{database}") for database, root in roots.items()
+    }
     tables, findings = [], []
     for database, folder in folders.items():
         reading = readers[database](folder, frames=frames)

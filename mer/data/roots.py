@@ -10,24 +10,24 @@ from mer.errors import MerError
 ROOTS_FILE = Path("conf/roots.yaml")
 
 
-def find_root(database: str, root: str | Path | None = None) -> Path:
+def find_root(database: str, root: str | Path | None = None, *, key: str = "data.root") -> Path:
     """The folder of a database: ``root`` if given, else the environment, else conf/roots.yaml.
 
-    ``~`` is expanded.
+    ``~`` is expanded. ``key`` is the config key that gives ``root``, for the messages.
 
     Raises:
         MerError: nothing names the folder, or it does not exist.
     """
     variable = f"MER_ROOT_{database.upper()}"
     # An empty text names no folder: Path("") would be the current one.
-    named_by, value = "data.root", str(root or "")
+    named_by, value = key, str(root or "")
     if not value:
         named_by, value = variable, os.environ.get(variable, "")
     if not value:
         named_by, value = f"{ROOTS_FILE}, key {database}", _from_file(database)
     if not value:
         raise MerError(
-            f"{database}: its folder is not known; pass data.root=/path/to/{database}, "
+            f"{database}: its folder is not known; pass {key}=/path/to/{database}, "
             f"or set {variable}, or write '{database}: /path' into {ROOTS_FILE}"
         )
     try:
