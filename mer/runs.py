@@ -30,7 +30,8 @@ KEY = ["database", "subject", "clip"]
 BASE_VARIANT = "base"  # the experiment as its own file has it
 # They do not change a result.
 NEUTRAL_KEYS = {
-    *("workers", "device", "runs_dir", "logger", "data.root", "faces.landmarks", "strict", "save_weights")
+    *("workers", "device", "runs_dir", "logger", "data.root", "faces.landmarks", "strict", "save_weights"),
+    "store",  # the last epoch is the same; other rules say where epochs are missing
 }
 State = Literal["done", "failed", "running", "missing"]
 # The C parser, where PyYAML has it: a run holds dozens of records.
