@@ -1,38 +1,24 @@
 """``mer table``: a paper's table with ours beside it. No torch: training is another process."""
 
 import argparse
-import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from mer import table_results
+from mer import table_needs
 from mer.atomic import write_text
 from mer.errors import MerError
-from mer.runs import BASE_VARIANT, NEUTRAL_KEYS, RunKey
-from mer.scores import ALL
-from mer.table_file import Table, load_table
-from mer.table_rendering import lay_out, to_markdown
-from mer.table_results import SYNTHETIC, Result
+from mer.runs import NEUTRAL_KEYS
+from mer.table_file import SCORES, Table, load_table, read_document
+from mer.table_formats import FORMATS, Sheet
+from mer.table_rendering import lay_out
+from mer.table_results import SYNTHETIC, Storage
+from mer.table_runs import Request, collect
 
-
-@dataclass(frozen=True)
-class Request:
-    """What was asked for: whose results, from where."""
-
-    data: str
-    seeds: tuple[int, ...]
-    tag: str
-    runs_dir: Path
-    for_train: tuple[str, ...]  # overrides that `mer train` gets as they are
-    partial: bool
-    fresh: bool
-
-    def key(self, variant: str, seed: int, protocol: str) -> RunKey:
-        """The run of a row."""
-        experiment, name = variant.split("/")
-        return RunKey(experiment, name, self.data, protocol, seed, self.tag)
+KINDS = Path(__file__).parent / "table_kinds"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -42,38 +28,36 @@ def main(arguments: Sequence[str]) -> None:
         MerError: bad input, a failed training, or results that do not fit.
     """
     options = _parser().parse_intermixed_args(list(arguments))
-    table = load_table(options.table)
-    request = _request(table, options.overrides, partial=options.partial, fresh=options.fresh)
-    # Another data, or runs that a user tagged, are not what this table's file describes; and drawn
-    # faces are made again in a minute.
-    beside = request.data == table.data != SYNTHETIC and not request.tag
-    collected = _collect(table, request, table.path.with_suffix("") if beside else None)
-    markdown = to_markdown(lay_out(table, collected, request.data, request.seeds, _command(table, request)))
-    # Nor do stand-ins of the table's own data belong beside it.
-    beside = beside and not any(result.record.synthetic for result in collected.values() if result)
-    if not request.partial:
-        path = table.path.with_suffix(".md")
-        if not beside:
-            name = "-".join(
-                [_folder_name(table), table.path.stem, request.data, *filter(None, [request.tag])]
-            )
-            path = request.runs_dir / "tables" / f"{name}.md"
-            path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, markdown)
+    document = read_document(options.table)
+    kind = document.get("kind", SCORES) if isinstance(document, dict) else SCORES
+    if kind == SCORES:
+        sheet, place = _scores(load_table(options.table), options)
+    else:
+        sheet, place = _other(kind, document, options)
+    text = FORMATS[options.format](sheet)
+    if not options.partial:
+        path = place.with_name(f"{place.name}.{options.format}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)
         print(f"written to {path}", file=sys.stderr)
-    print(markdown, end="")
+    print(text, end="")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mer table",
         description="Render a paper's table with our results beside it: from the finished runs in runs_dir, "
-        "else from the predictions stored beside the table, else `mer train` makes them.",
+        "else from the predictions stored beside the table, else `mer train` makes them. Where the data is "
+        "missing, the cells say so.",
         epilog="Overrides: data.root=, runs_dir=, workers=, device=, logger=, logger.*= as of `mer train`; "
-        "seeds=0,1; data=<name> for a stand-in (goes to <runs_dir>/tables); tag=<name> for tagged runs.",
+        "seeds=0,1; data=<name> for a stand-in (goes to <runs_dir>/tables); tag=<name> for tagged runs. "
+        "Tables of another kind than scores take their own; see mer/table_kinds.",
     )
     parser.add_argument("table", type=Path, help="the table's file, such as experiments/laenet/table4.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="see below")
+    parser.add_argument(
+        "--format", choices=list(FORMATS), default="md", help="Markdown (default), LaTeX with booktabs, CSV"
+    )
     parser.add_argument(
         "--partial", action="store_true", help="print what is there; train, store and write nothing"
     )
@@ -83,7 +67,58 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _request(table: Table, overrides: Sequence[str], *, partial: bool, fresh: bool) -> Request:
+def _scores(table: Table, options: argparse.Namespace) -> tuple[Sheet, Path]:
+    """The sheet of a table of scores, and where it goes, without suffix."""
+    asked, request = _request(table, options.overrides, partial=options.partial, fresh=options.fresh)
+    lacking = _lacking(asked, request)
+    # Another data, or runs that a user tagged, are not what this table's file describes; and drawn
+    # faces are made again in a minute.
+    own = not request.stand_in and table.data != SYNTHETIC and not request.tag
+    storage = Storage(table.path.with_suffix(""), table.data, table.protocol, table.select) if own else None
+    collected = collect(asked, request, storage, lacking)
+    unrun = [asked.reads(variant, data) for (variant, (data, _), _), found in collected.items() if not found]
+    for reason in dict.fromkeys(
+        reason for names in unrun for data in names for reason in lacking.get(data, {}).values()
+    ):
+        print(f"not run: {reason}", file=sys.stderr)
+    sheet = lay_out(asked, collected, lacking, _command(table, asked, request))
+    # Nor do stand-ins of the table's own data belong beside it.
+    data = "" if own and not sheet.synthetic else asked.data
+    return sheet, _place(table.path, request.runs_dir, data, request.tag)
+
+
+def _other(kind: str, document: Mapping[str, Any], options: argparse.Namespace) -> tuple[Sheet, Path]:
+    """The sheet of a table of another kind, and where it goes, without suffix; writes its figures."""
+    path: Path = options.table
+    there = sorted(file.stem for file in KINDS.glob("[a-z]*.py"))
+    if kind not in there:
+        raise MerError(f"{path}: kind={kind}: choose {', '.join([SCORES, *there])}")
+    if options.fresh:
+        raise MerError(f"--fresh: a table of kind {kind} trains nothing; leave it out")
+    module = import_module(f"mer.table_kinds.{kind}")
+    sheet: Sheet = module.lay_out(document, path, options.overrides)
+    given = {key: value.strip("'\"") for key, _, value in (each.partition("=") for each in options.overrides)}
+    data = given.get("data", SYNTHETIC if sheet.synthetic else "")
+    place = _place(path, Path(given.get("runs_dir", "runs")), data, given.get("tag", ""))
+    if hasattr(module, "figures") and not options.partial:
+        from mer.plots import save_figure  # matplotlib takes a while to import
+
+        for name, figure in module.figures(document, path, options.overrides).items():
+            picture = place.with_name(f"{place.name}{name.removeprefix(path.stem)}.png")
+            save_figure(figure, picture)
+            print(f"written to {picture}", file=sys.stderr)
+    return sheet, place
+
+
+def _place(path: Path, runs_dir: Path, data: str, tag: str) -> Path:
+    """Beside the table's file, without suffix; what that file does not describe goes among the runs."""
+    if not data and not tag:
+        return path.with_suffix("")
+    return runs_dir / "tables" / "-".join(filter(None, [_folder_name(path), path.stem, data, tag]))
+
+
+def _request(table: Table, overrides: Sequence[str], *, partial: bool, fresh: bool) -> tuple[Table, Request]:
+    """The table with the data and seeds that are asked for, and the rest."""
     own = {"data": table.data, "seeds": ",".join(map(str, table.seeds)), "tag": "", "runs_dir": "runs"}
     for_train = []
     for override in overrides:
@@ -107,97 +142,44 @@ def _request(table: Table, overrides: Sequence[str], *, partial: bool, fresh: bo
         raise MerError(f"seeds={own['seeds']}: different numbers from 0 are needed")
     if not own["data"] or "/" in own["data"] + own["tag"]:
         raise MerError(f"data={own['data']} tag={own['tag']}: a name is needed, without /")
-    return Request(own["data"], seeds, own["tag"], Path(own["runs_dir"]), tuple(for_train), partial, fresh)
+    stand_in = own["data"] != table.data
+    asked = replace(table.on(own["data"]) if stand_in else table, seeds=seeds)
+    data = dict.fromkeys(name for name, _ in asked.homes)
+    if len(data) > 1 and any(override.startswith("data.root=") for override in for_train):
+        raise MerError(
+            f"data.root= names one folder, and {table.path} shows {', '.join(data)}: "
+            "set MER_ROOT_<DATABASE> of each, or write them into conf/roots.yaml"
+        )
+    request = Request(own["tag"], Path(own["runs_dir"]), tuple(for_train), partial, fresh, stand_in)
+    return asked, request
 
 
-def _collect(table: Table, request: Request, beside: Path | None) -> dict[tuple[str, int], Result | None]:
-    """The result of every run that the table names; those of runs are stored in ``beside``."""
-    variants = dict.fromkeys(row.variant for row in table.rows if row.variant)
-    keys = {
-        (variant, seed): request.key(variant, seed, table.protocol)
-        for variant in variants
-        for seed in request.seeds
-    }
-    found = {name: _find(key, request, beside) for name, key in keys.items()}
-    _check(table, request, found)  # before anything is trained for hours
-    if request.partial:
-        return found
-    for name, key in keys.items():
-        if found[name] is None:
-            _train(key, request)
-            found[name] = table_results.read_run(key, request.runs_dir)
-            if found[name] is None:
-                raise MerError(
-                    f"{key.folder(request.runs_dir)}: folds are missing after training; run the command again"
-                )
-    _check(table, request, found)
-    for result in found.values():
-        if not (beside and result) or result.record.synthetic:
-            continue
-        if result.where != table_results.stored_path(beside, result.record.key):
-            table_results.store(beside, result)
-    return found
+def _lacking(table: Table, request: Request) -> dict[str, dict[str, str]]:
+    """Data -> the databases that this machine lacks of it, and why."""
+    names = dict.fromkeys(name for row in table.rows for name in row.needs)
+    # Whether a folder that was given is right is said by `mer train`.
+    if not any(override.startswith("data.root=") for override in request.for_train):
+        names |= dict.fromkeys(data for data, _ in table.homes)
+    found = {data: table_needs.lacking(data) for data in names}
+    return {data: missing for data, missing in found.items() if missing}
 
 
-def _find(key: RunKey, request: Request, beside: Path | None) -> Result | None:
-    result = table_results.read_run(key, request.runs_dir)
-    if result is None and beside and not request.fresh:
-        result = table_results.read_stored(beside, key)
-    if result is None and request.partial:
-        result = table_results.read_run(key, request.runs_dir, partial=True)
-    return result
-
-
-def _check(table: Table, request: Request, found: dict[tuple[str, int], Result | None]) -> None:
-    there = [result for result in found.values() if result]
-    table_results.check_together(there)
-    if request.data != table.data:
-        return
-    for result in there:
-        databases = set(result.predictions["database"])
-        for column in table.columns:
-            if result.complete and column.subset not in {ALL, *databases}:
-                names = ", ".join(sorted(databases))
-                raise MerError(
-                    f"{result.where}: no database {column.subset}, as columns.{column.key} of {table.path} "
-                    f"needs it; it holds {names}"
-                )
-
-
-def _train(key: RunKey, request: Request) -> None:
-    overrides = [
-        f"experiment={key.experiment}",
-        f"data={key.data}",
-        f"protocol={key.protocol}",
-        f"seed={key.seed}",
-    ]
-    if key.variant != BASE_VARIANT:
-        overrides.insert(1, f"variant={key.experiment}/{key.variant}")
-    if key.tag:
-        overrides.append(f"tag={key.tag}")
-    overrides += request.for_train
-    line = " ".join(["mer train", *overrides])
-    print(line, file=sys.stderr, flush=True)
-    # Its error line and its bar go to the user as they are; standard output is the table's alone.
-    done = subprocess.run([sys.executable, "-m", "mer.train", *overrides], stdout=2, check=False)
-    if done.returncode:
-        raise MerError(f"`{line}` ended with code {done.returncode}, for the reason above")
-
-
-def _command(table: Table, request: Request) -> str:
-    words = ["mer table", f"experiments/{_folder_name(table)}/{table.path.name}"]
+def _command(table: Table, asked: Table, request: Request) -> str:
+    words = ["mer table", f"experiments/{_folder_name(table.path)}/{table.path.name}"]
     if request.partial:
         words.append("--partial")
-    if request.data != table.data:
-        words.append(f"data={request.data}")
-    if request.seeds != table.seeds:
-        words.append(f"seeds={','.join(map(str, request.seeds))}")
+    if request.stand_in:
+        words.append(f"data={asked.data}")
+    if asked.seeds != table.seeds:
+        words.append(f"seeds={','.join(map(str, asked.seeds))}")
     if request.tag:
         words.append(f"tag={request.tag}")
-    if request.data != SYNTHETIC:
-        words.append(f"data.root=/path/to/{request.data}")
+    data = asked.homes[0][0]
+    one = all(name == data for name, _ in asked.homes)
+    if one and data != SYNTHETIC and table_needs.takes_root(data):
+        words.append(f"data.root=/path/to/{next(iter(table_needs.databases(data)), data)}")
     return " ".join(words)
 
 
-def _folder_name(table: Table) -> str:
-    return table.path.absolute().parent.name
+def _folder_name(path: Path) -> str:
+    return path.absolute().parent.name

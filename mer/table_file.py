@@ -2,17 +2,20 @@
 
 import re
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from mer import selection
 from mer.errors import MerError
 
+SCORES = "scores"
 METRICS = ("accuracy", "f1", "uf1", "uar")
 NOTHING_PRINTED = "-"
 _FLOAT = "tag:yaml.org,2002:float"
+Home = tuple[str, str]  # data and protocol
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,14 @@ class Column:
     subset: str
     metric: str
     header: str
+    data: str
+    protocol: str
+    interval: bool  # show how sure the score of a single run is
+
+    @property
+    def home(self) -> Home:
+        """Whose runs it shows."""
+        return self.data, self.protocol
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,7 @@ class Row:
     majority: bool
     quote: bool
     notes: tuple[str, ...]
+    needs: tuple[str, ...]  # data that its run reads besides the columns'
 
 
 @dataclass(frozen=True)
@@ -57,23 +69,48 @@ class Table:
     data: str
     protocol: str
     seeds: tuple[int, ...]
+    select: str  # a rule of `mer.selection`: which epoch of a fold counts
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     footnotes: dict[str, str]
 
+    @property
+    def homes(self) -> tuple[Home, ...]:
+        """The (data, protocol) of its columns, each once."""
+        return tuple(dict.fromkeys(column.home for column in self.columns))
 
-def load_table(path: Path) -> Table:
-    """Read and check a table file.
+    def reads(self, variant: str | None, data: str) -> tuple[str, ...]:
+        """The data that a run of a variant reads, its columns' first; None is the majority class."""
+        more = (name for row in self.rows if row.variant == variant for name in row.needs)
+        return tuple(dict.fromkeys([data, *more]))
+
+    def on(self, data: str) -> "Table":
+        """The table with all columns on other data, a stand-in."""
+        columns = tuple(replace(column, data=data) for column in self.columns)
+        return replace(self, data=data, columns=columns)
+
+
+def read_document(path: Path) -> Any:
+    """What the YAML file of a table of any kind holds; numbers with a point are text, as written.
 
     Raises:
-        MerError: what is wrong with it, naming the file and the key.
+        MerError: no such file, or no YAML.
     """
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError as error:
         raise MerError(f"{path}: no such table file") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise MerError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
+
+
+def load_table(path: Path) -> Table:
+    """Read and check the file of a table of scores.
+
+    Raises:
+        MerError: what is wrong with it, naming the file and the key.
+    """
+    document = read_document(path)
     required = {
         "title": str,
         "data": str,
@@ -82,8 +119,15 @@ def load_table(path: Path) -> Table:
         "columns": dict,
         "rows": list,
     }
-    top = _checked(path, "", document, required, {"paper": dict, "footnotes": dict})
-    columns = tuple(_column(path, str(key), value) for key, value in top["columns"].items())
+    optional = {"kind": str, "select": str, "paper": dict, "footnotes": dict}
+    top = _checked(path, "", document, required, optional)
+    if (kind := top.get("kind", SCORES)) != SCORES:
+        raise MerError(f"{path}: kind={kind}: not a table of scores")
+    if (select := top.get("select", selection.LAST)) not in selection.RULES:
+        raise MerError(f"{path}: select={select}: choose {', '.join(selection.RULES)}")
+    columns = tuple(
+        _column(path, str(key), value, top["data"], top["protocol"]) for key, value in top["columns"].items()
+    )
     footnotes = top.get("footnotes", {})
     for key, text in footnotes.items():
         if not isinstance(text, str) or not text.strip():
@@ -112,6 +156,7 @@ def load_table(path: Path) -> Table:
         data=top["data"],
         protocol=top["protocol"],
         seeds=seeds,
+        select=select,
         columns=columns,
         rows=rows,
         footnotes={key: _line(text) for key, text in footnotes.items()},
@@ -137,11 +182,13 @@ def _paper(path: Path, value: Any) -> Paper:
     return Paper(paper["name"], str(paper["table"]), _line(paper["caption"]))
 
 
-def _column(path: Path, key: str, value: Any) -> Column:
-    fields = _checked(path, f"columns.{key}", value, {"subset": str, "metric": str, "header": str}, {})
+def _column(path: Path, key: str, value: Any, data: str, protocol: str) -> Column:
+    required = {"subset": str, "metric": str, "header": str}
+    optional = {"data": str, "protocol": str, "interval": bool}
+    fields = _checked(path, f"columns.{key}", value, required, optional)
     if fields["metric"] not in METRICS:
         raise MerError(f"{path}: columns.{key}.metric={fields['metric']}: choose {', '.join(METRICS)}")
-    return Column(key=key, **fields)
+    return Column(key=key, **{"data": data, "protocol": protocol, "interval": False, **fields})
 
 
 def _row(path: Path, number: int, value: Any, columns: list[str], footnotes: Mapping[str, str]) -> Row:
@@ -149,6 +196,7 @@ def _row(path: Path, number: int, value: Any, columns: list[str], footnotes: Map
     if isinstance(value, Mapping) and "label" in value:
         where += f" ({value['label']})"
     optional = {"paper": dict, "variant": str, "not_run": str, "kind": str, "quote": bool, "notes": list}
+    optional |= {"needs": list}
     fields = _checked(path, where, value, {"label": str}, optional)
     if fields.get("kind", "majority") != "majority":
         raise MerError(f"{path}: {where}.kind={fields['kind']}: the one kind is majority")
@@ -167,6 +215,9 @@ def _row(path: Path, number: int, value: Any, columns: list[str], footnotes: Map
     for note in (notes := fields.get("notes", [])):
         if note not in footnotes:
             raise MerError(f"{path}: {where}.notes: {note!r} is no key of footnotes")
+    needs = fields.get("needs", [])
+    if not all(isinstance(name, str) for name in needs) or (needs and variant is None):
+        raise MerError(f"{path}: {where}.needs: names of data are needed, in a row with a variant")
     return Row(
         label=_line(fields["label"]),
         paper=printed,
@@ -175,6 +226,7 @@ def _row(path: Path, number: int, value: Any, columns: list[str], footnotes: Map
         majority="kind" in fields,
         quote=fields.get("quote", False),
         notes=tuple(notes),
+        needs=tuple(needs),
     )
 
 

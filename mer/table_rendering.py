@@ -1,105 +1,61 @@
-"""A table file and our results -> the sheet that is shown, and the sheet as Markdown. No torch."""
+"""A table file and our results -> the sheet that is shown. No torch."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
-import numpy as np
-import pandas as pd
+from mer import selection
+from mer.scores import ALL
+from mer.table_cells import Lacking, Results, flat_header, majority, partial_words, row_cells
+from mer.table_file import Home, Table
+from mer.table_formats import SYNTHETIC_TITLE, Grid, Sheet
+from mer.table_results import SYNTHETIC, Result
 
-from mer import metrics
-from mer.scores import ALL, pooled_confusion
-from mer.table_file import Column, Row, Table, printed_number
-from mer.table_results import SYNTHETIC, Record, Result
-
-NOT_RUN = "not run"
-NO_CLIPS = "no clips"  # a column's database is not in this data
 DEFINITIONS = {
     "accuracy": "accuracy = correct clips / all clips",
     "f1": "F1-score = harmonic mean of macro precision and macro recall",
     "uf1": "UF1 = mean over classes of F1",
     "uar": "UAR = mean over classes of recall",
 }
-Scores = dict[str, float]  # by column key; nothing where the data has no such subset
+References = Mapping[Home, Result | None]
 
 
-@dataclass(frozen=True)
-class Grid:
-    """A heading and lines of cells."""
-
-    header: list[str]
-    lines: list[list[str]] = field(default_factory=list)
-    left: int = 1  # columns that hold words
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """What a rendered table says, in no particular format."""
-
-    title: str
-    caption: str
-    grid: Grid
-    footnotes: list[tuple[str, str]]
-    how: list[str]
-    data: Grid
-    runs: Grid
-    command: str
-
-
-def lay_out(
-    table: Table,
-    results: Mapping[tuple[str, int], Result | None],
-    data: str,
-    seeds: Sequence[int],
-    command: str,
-) -> Sheet:
+def lay_out(table: Table, results: Results, lacking: Lacking, command: str) -> Sheet:
     """Put the paper's numbers and ours side by side.
 
     Args:
-        table: the paper's table.
-        results: by (variant, seed); None where nothing has run.
-        data: the data that ours ran on; another than the table's is a stand-in.
-        seeds: the seeds of ours.
+        table: the paper's table, with the data and the seeds that ours ran on; see `Table.on`.
+        results: by (variant, (data, protocol), seed); None where nothing has run.
+        lacking: what this machine lacks; cells without a result say so.
         command: makes this table again.
     """
     there = [result for result in results.values() if result]
-    reference = next((result for result in there if result.complete), there[0] if there else None)
+    references = {home: _reference(results, home) for home in table.homes}
     marks = _Marks()
     lines: list[list[str]] = []
+    flat: list[list[str]] = []
+    spread = len(table.seeds) > 1
     for row in table.rows:
         notes = [table.footnotes[note] for note in row.notes]
         if row.not_run:
             notes.append(f"No run of ours: {row.not_run}.")
-        if row.majority and reference:
-            notes.append(f"Every clip is given the most frequent class, {_majority(reference)}.")
+        if row.majority and any(references.values()):
+            notes.append(f"Every clip is given the most frequent class, {_majorities(references)}.")
         label = " ".join([row.label, *(f"({marks.of(text)})" for text in notes)])
-        block = _block(table, row, results, seeds, reference)
-        lines += [[label if not number else "", *cells] for number, cells in enumerate(block)]
-    partial = _partial(results)
-    synthetic = data == SYNTHETIC or any(result.record.synthetic for result in there)
-    title = f"PARTIAL ({partial}): {table.title}" if partial else table.title
-    printed = table.paper
-    caption = f"{printed.name}, table {printed.table}: {printed.caption}" if printed else ""
+        cells = row_cells(table, row, results, references, lacking)
+        lines += [[label if not number else "", *line] for number, line in enumerate(cells.block(marks.of))]
+        flat.append(cells.flat(table.columns, spread=spread))
+    synthetic = table.data == SYNTHETIC or any(result.record.synthetic for result in there)
+    title, caption = _heading(table, partial_words(table, results, lacking), synthetic)
     return Sheet(
-        title=f"SYNTHETIC DATA: {title}" if synthetic else title,
-        caption=f"PARTIAL ({partial}). {caption}".strip() if partial else caption,
+        title=title,
+        caption=caption,
         grid=Grid(["method", "line", *(column.header for column in table.columns)], lines, left=2),
         footnotes=marks.listed(),
-        how=_how(table, data, seeds, reference, synthetic),
-        data=_data_grid(reference),
-        runs=_runs_grid(there),
+        how=_how(table, references, synthetic),
+        data=_data_grid(references),
+        runs=_runs_grid(there, several=len(table.homes) > 1),
         command=command,
+        flat=Grid(flat_header(table.columns, spread=spread), flat, left=3),
     )
-
-
-def to_markdown(sheet: Sheet) -> str:
-    """The sheet as Markdown, its columns aligned in the source too."""
-    parts = [f"# {sheet.title}", *filter(None, [sheet.caption]), _markdown_grid(sheet.grid)]
-    if sheet.footnotes:
-        parts.append("\n".join(f"- ({mark}) {text}" for mark, text in sheet.footnotes))
-    parts += ["## How", "\n".join(f"- {line}" for line in sheet.how)]
-    parts += [_markdown_grid(grid) for grid in (sheet.data, sheet.runs) if grid.lines]
-    parts += ["Made by:", f"    {sheet.command}"]
-    return "\n\n".join(parts) + "\n"
 
 
 class _Marks:
@@ -121,115 +77,58 @@ def _letter(number: int) -> str:
     return (_letter(number // 26 - 1) if number >= 26 else "") + chr(ord("a") + number % 26)
 
 
-def _block(
-    table: Table,
-    row: Row,
-    results: Mapping[tuple[str, int], Result | None],
-    seeds: Sequence[int],
-    reference: Result | None,
-) -> list[list[str]]:
-    """The lines of a row: what it is, then a cell a column."""
-    block = []
-    if row.paper or row.not_run:
-        block.append(
-            ["paper, quoted" if row.quote else "paper", *(row.paper.get(c.key, "") for c in table.columns)]
-        )
-    if row.not_run:
-        return block
-    if row.majority:
-        ours = [reference] if reference else []
-        scores = [_scores(table, _all_majority(result), result.record.classes) for result in ours]
-    else:
-        ours = [result for seed in seeds if (result := results[str(row.variant), seed])]
-        scores = [_scores(table, result.predictions, result.record.classes) for result in ours]
-    partial = _partial({(row.label, number): result for number, result in enumerate(ours)}) if ours else ""
-    missing = 0 if row.majority else len(seeds) - len(ours)
-    if missing and ours:
-        partial = ", ".join(filter(None, [partial, f"{len(ours)} of {len(seeds)} seeds"]))
-    name = f"ours, PARTIAL ({partial})" if partial else "ours"
-    absent = NO_CLIPS if ours and not partial else NOT_RUN
-    block.append([name, *(_cell(column, scores, absent) for column in table.columns)])
-    # Some folds against the paper's all would be a difference between two sets of clips.
-    if scores and not partial and (difference := _differences(table.columns, row, scores)):
-        block.append(["difference", *difference])
-    return block
+def _reference(results: Results, home: Home) -> Result | None:
+    """A complete result on this data, else any."""
+    there = [result for (_, at, _), result in results.items() if at == home and result]
+    return next((result for result in there if result.complete), there[0] if there else None)
 
 
-def _scores(table: Table, predictions: pd.DataFrame, classes: Sequence[str]) -> Scores:
-    scores = {}
-    for column in table.columns:
-        subset = (
-            predictions if column.subset == ALL else predictions[predictions["database"] == column.subset]
-        )
-        if len(subset):
-            scores[column.key] = metrics.scores(pooled_confusion(subset, classes))[column.metric]
-    return scores
+def _majorities(references: References) -> str:
+    classes = {home: majority(result) for home, result in references.items() if result}
+    if len(set(classes.values())) == 1:
+        return next(iter(classes.values()))
+    return ", ".join(f"{name} of `{data}` ({protocol})" for (data, protocol), name in classes.items())
 
 
-def _cell(column: Column, scores: Sequence[Scores], absent: str) -> str:
-    values = [score[column.key] for score in scores if column.key in score]
-    if not values:
-        return absent
-    mean = f"{np.mean(values):.4f}"
-    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.4f}"
+def _heading(table: Table, partial: str, synthetic: bool) -> tuple[str, str]:
+    """Title and caption, with all that a reader of the numbers must know first."""
+    printed = table.paper
+    caption = f"{printed.name}, table {printed.table}: {printed.caption}" if printed else ""
+    title = table.title
+    if table.select != selection.LAST:
+        ended = f"{caption}." if caption and not caption.endswith(".") else caption
+        caption = f"{ended} Scores are counted {selection.describe(table.select)}.".strip()
+    if table.select in selection.LEAKY:
+        title = f"LEAK ({table.select}): {title}"
+    if partial:
+        title, caption = f"PARTIAL ({partial}): {title}", f"PARTIAL ({partial}). {caption}".strip()
+    return (f"{SYNTHETIC_TITLE}{title}" if synthetic else title), caption
 
 
-def _differences(columns: Sequence[Column], row: Row, scores: Sequence[Scores]) -> list[str]:
-    cells = []
-    for column in columns:
-        printed = printed_number(row.paper[column.key]) if column.key in row.paper else None
-        values = [score[column.key] for score in scores if column.key in score]
-        # Adding 0.0 makes a rounded -0 a 0.
-        cells.append(
-            "" if printed is None or not values else f"{round(np.mean(values) - printed, 4) + 0.0:+.4f}"
-        )
-    return cells if any(cells) else []
-
-
-def _majority(result: Result) -> str:
-    counts = result.predictions["label"].value_counts()
-    return max(result.record.classes, key=lambda name: int(counts.get(name, 0)))
-
-
-def _all_majority(result: Result) -> pd.DataFrame:
-    majority = _majority(result)
-    return result.predictions.assign(
-        **{f"p_{name}": float(name == majority) for name in result.record.classes}
-    )
-
-
-def _partial(results: Mapping[tuple[str, int], Result | None]) -> str:
-    """How much is there, empty where nothing is missing."""
-    if all(result and result.complete for result in results.values()):
-        return ""
-    there = [result for result in results.values() if result]
-    if not there:
-        return "no fold has run"
-    # A run that has not begun has the folds of the others: same data, same protocol.
-    total = len(results) * max(result.record.folds for result in there)
-    return f"{sum(result.folds_done for result in there)} of {total} folds"
-
-
-def _how(
-    table: Table, data: str, seeds: Sequence[int], reference: Result | None, synthetic: bool
-) -> list[str]:
+def _how(table: Table, references: References, synthetic: bool) -> list[str]:
     used = [metric for metric in DEFINITIONS if any(column.metric == metric for column in table.columns)]
-    numbers = f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
+    numbers = f"{'seed' if len(table.seeds) == 1 else 'seeds'} {', '.join(map(str, table.seeds))}"
     how = [
-        f"Data `{data}`, protocol `{table.protocol}`, {numbers}.",
-        "Scores are counted over the pooled predictions of all folds, at the last epoch: "
+        f"{_homes(table)}{';' if len(table.homes) > 1 else ','} {numbers}.",
+        f"Scores are counted over the pooled predictions of all folds, {selection.describe(table.select)}: "
         + "; ".join(DEFINITIONS[metric] for metric in used)
         + ".",
     ]
     if synthetic:
         how.append("Drawn faces: these numbers say nothing about people.")
-    if len(seeds) > 1:
+    if len(table.seeds) > 1:
         how.append("Ours is the mean over the seeds ± their standard deviation (n - 1).")
+    elif any(column.interval for column in table.columns):
+        how.append(
+            "[low, high] is the 95 % percentile bootstrap interval over subjects, of 2000 draws; numpy draws "
+            "them (seed 0), and another version of it may draw others."
+        )
     if any(row.paper for row in table.rows):
         how.append("The difference is ours - the paper's.")
-    if reference and reference.record.tag:
-        how.append(f"Runs tagged `{reference.record.tag}`: their settings need not be those of the variants.")
-    for column in {column.subset: column for column in table.columns}.values():
+    tags = dict.fromkeys(result.record.tag for result in references.values() if result)
+    how += [f"Runs tagged `{tag}`: their settings need not be those of the variants." for tag in tags if tag]
+    for column in {(column.home, column.subset): column for column in table.columns}.values():
+        reference = references[column.home]
         if reference and reference.complete and column.subset != ALL:
             labels = set(
                 reference.predictions.loc[reference.predictions["database"] == column.subset, "label"]
@@ -239,62 +138,61 @@ def _how(
     return how
 
 
-def _data_grid(reference: Result | None) -> Grid:
-    classes = reference.record.classes if reference else []
+def _homes(table: Table) -> str:
+    if len(table.homes) == 1:
+        return f"Data `{table.homes[0][0]}`, protocol `{table.homes[0][1]}`"
+    parts = []
+    for home in table.homes:
+        headers = ", ".join(column.header for column in table.columns if column.home == home)
+        parts.append(f"{headers}: data `{home[0]}`, protocol `{home[1]}`")
+    return "; ".join(parts)
+
+
+def _data_grid(references: References) -> Grid:
+    """Clips and subjects of each database; where there are several data, their classes are other ones."""
+    there = {home: result for home, result in references.items() if result}
+    several = len(references) > 1
+    classes = [] if several else [name for result in there.values() for name in result.record.classes]
     grid = Grid(["database", "clips", "subjects", "folds", *classes])
-    if reference:
-        parts = [(str(name), part) for name, part in reference.predictions.groupby("database")]
+    if several:
+        grid = Grid(["data", "protocol", "database", "classes", "clips", "subjects", "folds"], left=4)
+    for home, result in there.items():
+        parts = [(str(name), part) for name, part in result.predictions.groupby("database")]
         if len(parts) > 1:
-            parts.insert(0, (ALL, reference.predictions))
+            parts.insert(0, (ALL, result.predictions))
         for name, part in parts:
             people = len(part.drop_duplicates(["database", "subject"]))
-            counts = [int((part["label"] == label).sum()) for label in classes]
-            grid.lines.append([name, *map(str, [len(part), people, part["fold"].nunique(), *counts])])
+            sizes = list(map(str, [len(part), people, part["fold"].nunique()]))
+            counts = {label: str(int((part["label"] == label).sum())) for label in result.record.classes}
+            if several:
+                words = ", ".join(f"{label} {count}" for label, count in counts.items())
+                grid.lines.append([*home, name, words, *sizes])
+            else:
+                grid.lines.append([name, *sizes, *counts.values()])
     return grid
 
 
-def _runs_grid(results: Sequence[Result]) -> Grid:
-    header = [
-        "variant",
-        "seed",
-        "folds",
-        "epochs",
-        "training, s",
-        "data content",
-        "date",
-        "commit",
-        "uncommitted changes",
-    ]
-    return Grid(
-        [*header, "mer", "torch"], [_run_line(result.record, result.folds_done) for result in results]
-    )
+def _runs_grid(results: list[Result], *, several: bool) -> Grid:
+    header = ["variant", *(["data", "protocol"] if several else []), "seed", "folds", "epochs"]
+    header += ["training, s", "data content", "date", "commit", "uncommitted changes", "mer", "torch"]
+    lines = [_run_line(result, several=several) for result in results]
+    return Grid(header, lines, left=3 if several else 1)
 
 
-def _run_line(record: Record, folds_done: int) -> list[str]:
+def _run_line(result: Result, *, several: bool) -> list[str]:
+    record = result.record
     commits = ", ".join(commit[:8] for commit in record.commit.split(", "))
-    folds = f"{folds_done}/{record.folds}"
-    line = [
+    return [
         record.name,
+        *([record.data, record.protocol] if several else []),
         str(record.seed),
-        folds,
+        f"{result.folds_done}/{record.folds}",
         str(record.epochs),
         f"{record.seconds:.0f}",
         record.content[:8],
+        record.date,
+        commits,
+        "yes" if record.dirty else "no",
+        record.mer,
+        record.torch,
     ]
-    return [*line, record.date, commits, "yes" if record.dirty else "no", record.mer, record.torch]
-
-
-def _markdown_grid(grid: Grid) -> str:
-    lines = [[cell.replace("|", "\\|") for cell in line] for line in [grid.header, *grid.lines]]
-    widths = [max(3, *map(len, cells)) for cells in zip(*lines, strict=True)]
-    rule = [
-        "-" * width if number < grid.left else "-" * (width - 1) + ":" for number, width in enumerate(widths)
-    ]
-    padded = [
-        [
-            cell.ljust(width) if number < grid.left else cell.rjust(width)
-            for number, (cell, width) in enumerate(pairs)
-        ]
-        for pairs in (list(zip(line, widths, strict=True)) for line in lines)
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [padded[0], rule, *padded[1:]])

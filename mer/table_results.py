@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from mer import runs
+from mer import runs, selection
 from mer.atomic import write_atomically, write_text
 from mer.errors import MerError
 from mer.runs import KEY, NEUTRAL_KEYS, RunKey
@@ -43,6 +43,7 @@ class Record:
     date: str
     config: dict[str, Any]
     synthetic: bool = False
+    select: str = selection.LAST  # the rule that chose each fold's epoch
 
     @property
     def key(self) -> RunKey:
@@ -57,7 +58,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Result:
-    """The predictions of one run, last epoch, and what made them."""
+    """The predictions of one run, one epoch a fold, and what made them."""
 
     where: Path
     record: Record
@@ -70,11 +71,19 @@ class Result:
         return self.folds_done == self.record.folds
 
 
-def read_run(key: RunKey, runs_dir: Path, *, partial: bool = False) -> Result | None:
+def read_run(
+    key: RunKey, runs_dir: Path, *, select: str = selection.LAST, partial: bool = False
+) -> Result | None:
     """The result of a run; None where there is none, or, unless ``partial``, where folds are missing.
 
+    Args:
+        key: names the run.
+        runs_dir: where run folders lie.
+        select: rule of `mer.selection`, which epoch of each fold counts.
+        partial: take the folds that are there.
+
     Raises:
-        MerError: the run folder is damaged, or its folds do not fit together.
+        MerError: the run folder is damaged, its folds do not fit together, or it lacks what the rule needs.
     """
     folder = key.folder(runs_dir)
     if not (folder / "plan.yaml").exists():
@@ -83,7 +92,8 @@ def read_run(key: RunKey, runs_dir: Path, *, partial: bool = False) -> Result | 
     done = [fold for fold in plan.folds if runs.state(folder, fold) == "done"]
     if not done or (len(done) < len(plan.folds) and not partial):
         return None
-    predictions = _last_epoch(runs.read_predictions(folder, partial=partial), folder)
+    every_epoch = runs.read_predictions(folder, partial=partial)
+    predictions = _selected(every_epoch, select, folder, done)
     _check_predictions(predictions, plan.classes, key.seed, folder)
     try:
         records = [runs.read_record(folder, fold) for fold in done]
@@ -93,7 +103,7 @@ def read_run(key: RunKey, runs_dir: Path, *, partial: bool = False) -> Result | 
             content=plan.content,
             clips=plan.clips,
             folds=len(plan.folds),
-            epochs=int(predictions["epoch"].iloc[0]),
+            epochs=int(every_epoch["epoch"].max()),
             seconds=round(sum(float(record["seconds"]) for record in records), 1),
             commit=_joined(record["commit"] for record in records),
             dirty=any(record["dirty"] for record in records),
@@ -102,6 +112,7 @@ def read_run(key: RunKey, runs_dir: Path, *, partial: bool = False) -> Result | 
             date=_joined(record["date"] for record in records),
             config=_without_machine(plan.config),
             synthetic=plan.synthetic or key.data == SYNTHETIC,
+            select=select,
         )
     except (KeyError, TypeError, ValueError) as error:
         text = " ".join(str(error).split())
@@ -111,84 +122,98 @@ def read_run(key: RunKey, runs_dir: Path, *, partial: bool = False) -> Result | 
     return Result(folder, record, predictions, len(done))
 
 
-def stored_path(folder: Path, key: RunKey) -> Path:
-    """Where the predictions of a run are stored beside its table; their record has the suffix .yaml."""
-    return folder / f"{key.experiment}.{key.variant}.seed-{key.seed}.parquet"
+@dataclass(frozen=True)
+class Storage:
+    """The folder beside a table that keeps the predictions it was rendered from."""
 
+    folder: Path
+    data: str  # of the table; runs on other data or under another protocol have it in their file's name
+    protocol: str
+    select: str
 
-def store(folder: Path, result: Result) -> None:
-    """Store a complete result; the record is written last."""
-    assert result.complete, "partial results are never stored"
-    path = stored_path(folder, result.record.key)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda scratch: result.predictions.to_parquet(scratch, index=False))
-    fields = vars(result.record) | {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    write_text(_record_path(path), yaml.safe_dump(fields, sort_keys=False, allow_unicode=True))
+    def path(self, key: RunKey) -> Path:
+        """Where the predictions of a run are stored; their record has the suffix .yaml."""
+        home = "" if (key.data, key.protocol) == (self.data, self.protocol) else f".{key.data}.{key.protocol}"
+        return self.folder / f"{key.experiment}.{key.variant}{home}.seed-{key.seed}.parquet"
 
+    def write(self, result: Result) -> None:
+        """Store a complete result; the record is written last."""
+        assert result.complete, "partial results are never stored"
+        path = self.path(result.record.key)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, lambda scratch: result.predictions.to_parquet(scratch, index=False))
+        fields = vars(result.record) | {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        write_text(_record_path(path), yaml.safe_dump(fields, sort_keys=False, allow_unicode=True))
 
-def read_stored(folder: Path, key: RunKey) -> Result | None:
-    """The stored result of a run, None where there is none.
+    def read(self, key: RunKey) -> Result | None:
+        """The stored result of a run, None where there is none.
 
-    Raises:
-        MerError: the files are damaged, or are those of another run.
-    """
-    path = stored_path(folder, key)
-    if not path.exists() and not _record_path(path).exists():
-        return None
-    remedy = "restore both files, or pass --fresh"
-    try:
-        fields = yaml.safe_load(_record_path(path).read_text(encoding="utf-8"))
-        expected = fields.pop("sha256")
-        record = Record(**fields)
-        if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+        Raises:
+            MerError: the files are damaged, or are those of another run or of another rule.
+        """
+        path = self.path(key)
+        if not path.exists() and not _record_path(path).exists():
+            return None
+        remedy = "restore both files, or pass --fresh"
+        try:
+            fields = yaml.safe_load(_record_path(path).read_text(encoding="utf-8"))
+            expected = fields.pop("sha256")
+            record = Record(**fields)
+            if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+                record_name = _record_path(path).name
+                raise MerError(
+                    f"{path}: damaged (not the bytes that its record {record_name} names); {remedy}"
+                )
+            predictions = pd.read_parquet(path)
+        except (OSError, AttributeError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+            text = " ".join(str(error).split())
             raise MerError(
-                f"{path}: damaged (not the bytes that its record {_record_path(path).name} names); {remedy}"
+                f"{path}: damaged, or its record is ({type(error).__name__}: {text}); {remedy}"
+            ) from error
+        if record.key != key:
+            raise MerError(f"{path}: stored from {_words(record.key)}, not from {_words(key)}; {remedy}")
+        if record.select != self.select:
+            raise MerError(
+                f"{path}: its epochs were chosen under select={record.select}, not {self.select}; {remedy}"
             )
-        predictions = pd.read_parquet(path)
-    except (OSError, AttributeError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
-        text = " ".join(str(error).split())
-        raise MerError(
-            f"{path}: damaged, or its record is ({type(error).__name__}: {text}); {remedy}"
-        ) from error
-    if record.key != key:
-        raise MerError(f"{path}: stored from {_words(record.key)}, not from {_words(key)}; {remedy}")
-    _check_predictions(predictions, record.classes, key.seed, path)
-    found = (len(predictions), predictions["fold"].nunique())
-    if found != (record.clips, record.folds):
-        raise MerError(
-            f"{path}: {found[0]} clips in {found[1]} folds, not {record.clips} in {record.folds}; {remedy}"
-        )
-    return Result(path, record, predictions, record.folds)
+        _check_predictions(predictions, record.classes, key.seed, path)
+        clips, folds = len(predictions), predictions["fold"].nunique()
+        if (clips, folds) != (record.clips, record.folds):
+            raise MerError(
+                f"{path}: {clips} clips in {folds} folds, not {record.clips} in {record.folds}; {remedy}"
+            )
+        return Result(path, record, predictions, record.folds)
 
 
 def check_together(results: Sequence[Result]) -> None:
     """Refuse results that cannot stand in one table.
 
     Raises:
-        MerError: other classes, other data, other label counts, or seeds of a variant under other configs.
+        MerError: on the same data other classes or other content; under the same protocol too, other label
+            counts, or seeds of a variant under other configs.
     """
-    for other in results[1:]:
-        first = results[0]
-        both = _both(first, other)
-        if first.record.classes != other.record.classes:
-            raise MerError(f"{both}: classes {first.record.classes} and {other.record.classes}")
-        # The content is that of the encoded images: rows under another encoding have another.
-        same_encoding = first.record.config.get("encoding") == other.record.config.get("encoding")
-        if same_encoding and first.record.content != other.record.content:
-            raise MerError(
-                f"{both}: other data (content {first.record.content[:8]} and {other.record.content[:8]})"
-            )
-    complete = [result for result in results if result.complete]
-    for other in complete[1:]:
-        if _label_counts(complete[0]) != _label_counts(other):
-            raise MerError(f"{_both(complete[0], other)}: other clips or labels")
-    by_variant: dict[str, Result] = {}
+    by_data: dict[str, Result] = {}
+    counted: dict[tuple[str, str], Result] = {}
+    by_variant: dict[tuple[str, str, str], Result] = {}
     for result in results:
-        first = by_variant.setdefault(result.record.name, result)
-        if first.record.config != result.record.config:
+        record = result.record
+        first = by_data.setdefault(record.data, result)
+        if first.record.classes != record.classes:
+            raise MerError(f"{_both(first, result)}: classes {first.record.classes} and {record.classes}")
+        # The content is that of the encoded images: rows under another encoding have another.
+        same_encoding = first.record.config.get("encoding") == record.config.get("encoding")
+        if same_encoding and first.record.content != record.content:
             raise MerError(
-                f"{first.where} and {result.where}: seeds of {result.record.name} under other configs"
+                f"{_both(first, result)}: other data "
+                f"(content {first.record.content[:8]} and {record.content[:8]})"
             )
+        if result.complete:
+            first = counted.setdefault((record.data, record.protocol), result)
+            if _label_counts(first) != _label_counts(result):
+                raise MerError(f"{_both(first, result)}: other clips or labels")
+        first = by_variant.setdefault((record.name, record.data, record.protocol), result)
+        if first.record.config != record.config:
+            raise MerError(f"{first.where} and {result.where}: seeds of {record.name} under other configs")
 
 
 def _both(first: Result, other: Result) -> str:
@@ -197,12 +222,16 @@ def _both(first: Result, other: Result) -> str:
     )
 
 
-def _last_epoch(predictions: pd.DataFrame, where: Path) -> pd.DataFrame:
-    last = predictions.groupby("fold")["epoch"].max()
-    if last.nunique() > 1:
-        raise MerError(f"{where}: its folds end at different epochs ({last.min()} and {last.max()})")
-    kept: pd.DataFrame = predictions[predictions["epoch"] == last.iloc[0]]
-    return kept.reset_index(drop=True)
+def _selected(predictions: pd.DataFrame, select: str, folder: Path, folds: Sequence[str]) -> pd.DataFrame:
+    metrics = None
+    if select == selection.BEST_ON_VALIDATION:
+        metrics = pd.concat(
+            [runs.read_metrics(folder, fold).assign(fold=fold) for fold in folds], ignore_index=True
+        )
+    try:
+        return selection.select(predictions, select, metrics)
+    except MerError as error:
+        raise MerError(f"{folder}: {error}") from error
 
 
 def _check_predictions(predictions: pd.DataFrame, classes: Sequence[str], seed: int, where: Path) -> None:

@@ -77,7 +77,7 @@ def write_run(
     names = [f"{database}/{subject}" for database, subject in subjects]
     settings = config or {"epochs": 3, "data": {"name": data, "index": str(folder / "index.csv")}}
     runs.start(run, Plan(settings, classes, names, clips=9 * 4, content=content))
-    random = np.random.default_rng([seed, len(variant)])
+    random = np.random.default_rng([seed, len(variant), len(data)])
     parts = []
     for (database, subject), name in list(zip(subjects, names, strict=True))[:folds]:
         chances = random.dirichlet(np.ones(3), size=9).astype(np.float32)
@@ -353,17 +353,22 @@ def test_refused_overrides(tmp_path: Path, override: str, message: str | None) -
         table.main([str(write_table(tmp_path)), override])
 
 
+def run_table(folder: Path, path: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "mer.cli", "table", str(path), f"runs_dir={folder / 'runs'}", *arguments]
+    environment = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": str(folder)}
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, check=False)
+
+
 def test_a_run_that_cannot_train_says_why(tmp_path: Path) -> None:
     rows = [{"label": "Net", "variant": "laenet/base"}]
     path = write_table(tmp_path, rows=rows, footnotes={}, data="megc2019_uvos")
-    command = [sys.executable, "-m", "mer.cli", "table", str(path), f"runs_dir={tmp_path / 'runs'}"]
-    environment = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    done = run_table(tmp_path, path, f"data.root={tmp_path / 'nowhere'}")
     assert done.returncode == 1
     assert done.stdout == ""
-    assert "megc2019_uvos: its folder is not known; pass data.root=" in done.stderr
+    assert "nowhere: no such folder (data.root); it should be the folder of megc2019_uvos" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("mer: `mer train experiment=laenet data=megc2019_uvos")
+    assert not path.with_suffix(".md").exists()
 
 
 def test_rendering_imports_no_torch(tmp_path: Path) -> None:

@@ -119,6 +119,14 @@ def put(*keys: str | int, value: Any) -> Callable[[Any], None]:
         (put("seeds", value=["one"]), "seeds: different whole numbers"),
         (put("columns", "acc", "metric", value="auc"), r"columns\.acc\.metric=auc: choose accuracy"),
         (put("columns", "acc", "sub", value="all"), r"columns\.acc\.sub: unknown key"),
+        (put("columns", "acc", "data", value=1), r"columns\.acc\.data: 1 does not fit, a text is needed"),
+        (
+            put("columns", "acc", "interval", value="yes"),
+            r"columns\.acc\.interval: 'yes' does not fit",
+        ),
+        (put("select", value="best"), "select=best: choose last, best_on_validation"),
+        (put("kind", value="counts"), "kind=counts: not a table of scores"),
+        (put("rows", 1, "needs", value=[1]), r"rows\[2\] \(Net \[1\]\)\.needs: names of data are needed"),
         (put("columns", value={}), r"rows\[2\] \(Net \[1\]\)\.paper\.acc: no such column"),
         (put("rows", value=[]), r"footnotes\.odd: no row has it"),
         (put("rows", 1, "paper", "wf1", value="0.1"), r"rows\[2\] \(Net \[1\]\)\.paper\.wf1: no such column"),
@@ -159,6 +167,17 @@ def test_files_that_are_no_table(tmp_path: Path, text: str, message: str) -> Non
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(MerError, match="no such table file"):
         load_table(tmp_path / "none.yaml")
+
+
+def test_a_stand_in_takes_every_column(tmp_path: Path) -> None:
+    document = deepcopy(TABLE)
+    put("columns", "acc", "data", value="others")(document)
+    put("columns", "acc", "protocol", value="lovo")(document)
+    path = tmp_path / "table.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    table = load_table(path)
+    assert table.homes == (("others", "lovo"), ("faces", "loso"))
+    assert table.on("synthetic").homes == (("synthetic", "lovo"), ("synthetic", "loso"))
 
 
 def test_metrics_are_those_that_we_count() -> None:

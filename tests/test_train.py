@@ -133,7 +133,10 @@ def test_roots_yaml_is_read(mer: Mer, tmp_path: Path) -> None:
             ["variant=laenet/nothing"],
             r"variant=laenet/nothing: no such config; there are .*ststnet/release_order",
         ),
-        (["experiment=nothing"], r"experiment=nothing: no such config; there are demo, laenet, ststnet"),
+        (
+            ["experiment=nothing"],
+            r"experiment=nothing: no such config; there are .*demo, .*laenet, .*ststnet",
+        ),
         (["epoch=3"], r"unknown config key 'epoch'"),
         (["optimizer.lrate=3"], r"unknown config key 'optimizer.lrate'"),
         (["+optimizer.lrate=3"], r"optimizer.*unexpected keyword argument 'lrate'"),

@@ -15,7 +15,7 @@ HEADER = [
 # The clips with quirks: (subject, clip) -> label, onset, apex, offset as the release has them.
 QUIRKS: dict[tuple[str, str], tuple[str, int, int | str, int]] = {
     ("04", "EP12_01f"): ("disgust", 101, "/", 108),
-    ("05", "EP09_05f"): ("repression", 69, 69, 123),
+    ("05", "EP09_05f"): ("disgust", 69, 69, 123),  # by LAENet's table 3, which counts 61 of the 63
     ("05", "EP16_04f"): ("happiness", 91, 99, 99),
     ("12", "EP09_06"): ("surprise", 95, 103, 103),
     ("16", "EP01_08"): ("disgust", 96, 100, 105),
