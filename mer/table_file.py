@@ -10,10 +10,11 @@ import yaml
 
 from mer import selection
 from mer.errors import MerError
+from mer.statistics import METRICS as METRICS
 
 SCORES = "scores"
-METRICS = ("accuracy", "f1", "uf1", "uar")
 NOTHING_PRINTED = "-"
+_NAMES = {str: "a text", dict: "a mapping", list: "a list", bool: "true or false", int: "a whole number"}
 _FLOAT = "tag:yaml.org,2002:float"
 Home = tuple[str, str]  # data and protocol
 
@@ -120,7 +121,7 @@ def load_table(path: Path) -> Table:
         "rows": list,
     }
     optional = {"kind": str, "select": str, "paper": dict, "footnotes": dict}
-    top = _checked(path, "", document, required, optional)
+    top = checked(path, "", document, required, optional)
     if (kind := top.get("kind", SCORES)) != SCORES:
         raise MerError(f"{path}: kind={kind}: not a table of scores")
     if (select := top.get("select", selection.LAST)) not in selection.RULES:
@@ -151,7 +152,7 @@ def load_table(path: Path) -> Table:
         raise MerError(f"{path}: {'rows' if columns else 'columns'}: empty")
     return Table(
         path=path,
-        title=_line(top["title"]),
+        title=line(top["title"]),
         paper=_paper(path, top["paper"]) if "paper" in top else None,
         data=top["data"],
         protocol=top["protocol"],
@@ -159,7 +160,7 @@ def load_table(path: Path) -> Table:
         select=select,
         columns=columns,
         rows=rows,
-        footnotes={key: _line(text) for key, text in footnotes.items()},
+        footnotes={key: line(text) for key, text in footnotes.items()},
     )
 
 
@@ -178,14 +179,14 @@ def printed_number(text: str) -> float | None:
 
 
 def _paper(path: Path, value: Any) -> Paper:
-    paper = _checked(path, "paper", value, {"name": str, "table": (str, int), "caption": str}, {})
-    return Paper(paper["name"], str(paper["table"]), _line(paper["caption"]))
+    paper = checked(path, "paper", value, {"name": str, "table": (str, int), "caption": str}, {})
+    return Paper(paper["name"], str(paper["table"]), line(paper["caption"]))
 
 
 def _column(path: Path, key: str, value: Any, data: str, protocol: str) -> Column:
     required = {"subset": str, "metric": str, "header": str}
     optional = {"data": str, "protocol": str, "interval": bool}
-    fields = _checked(path, f"columns.{key}", value, required, optional)
+    fields = checked(path, f"columns.{key}", value, required, optional)
     if fields["metric"] not in METRICS:
         raise MerError(f"{path}: columns.{key}.metric={fields['metric']}: choose {', '.join(METRICS)}")
     return Column(key=key, **{"data": data, "protocol": protocol, "interval": False, **fields})
@@ -197,7 +198,7 @@ def _row(path: Path, number: int, value: Any, columns: list[str], footnotes: Map
         where += f" ({value['label']})"
     optional = {"paper": dict, "variant": str, "not_run": str, "kind": str, "quote": bool, "notes": list}
     optional |= {"needs": list}
-    fields = _checked(path, where, value, {"label": str}, optional)
+    fields = checked(path, where, value, {"label": str}, optional)
     if fields.get("kind", "majority") != "majority":
         raise MerError(f"{path}: {where}.kind={fields['kind']}: the one kind is majority")
     if len(fields.keys() & {"variant", "not_run", "kind"}) != 1:
@@ -219,10 +220,10 @@ def _row(path: Path, number: int, value: Any, columns: list[str], footnotes: Map
     if not all(isinstance(name, str) for name in needs) or (needs and variant is None):
         raise MerError(f"{path}: {where}.needs: names of data are needed, in a row with a variant")
     return Row(
-        label=_line(fields["label"]),
+        label=line(fields["label"]),
         paper=printed,
         variant=variant,
-        not_run=_line(fields["not_run"]) if "not_run" in fields else None,
+        not_run=line(fields["not_run"]) if "not_run" in fields else None,
         majority="kind" in fields,
         quote=fields.get("quote", False),
         notes=tuple(notes),
@@ -243,11 +244,15 @@ def _printed(path: Path, where: str, cell: Any) -> str:
     return text
 
 
-def _checked(
+def checked(
     path: Path, where: str, value: Any, required: Mapping[str, Any], optional: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """``value`` as a mapping with these keys, of these types."""
-    if not isinstance(value, dict):
+    """``value`` as a mapping with these keys, of these types.
+
+    Raises:
+        MerError: naming the file and the key.
+    """
+    if not isinstance(value, Mapping):
         raise MerError(f"{path}: {where or 'the file'}: a mapping is needed")
     inside = f"{where}." if where else ""
     types = {**required, **optional}
@@ -256,17 +261,17 @@ def _checked(
     if missing := [key for key in required if key not in value]:
         raise MerError(f"{path}: {inside}{missing[0]}: missing")
     for key, found in value.items():
-        if not isinstance(found, types[key]) or (isinstance(found, str) and not found.strip()):
-            raise MerError(f"{path}: {inside}{key}: {found!r} does not fit, {_kind(types[key])} is needed")
-    return value
+        kinds = types[key] if isinstance(types[key], tuple) else (types[key],)
+        # To Python, true is a whole number.
+        fits = isinstance(found, kinds) and (bool in kinds or not isinstance(found, bool))
+        if not fits or (isinstance(found, str) and not found.strip()):
+            needed = " or ".join(_NAMES[kind] for kind in kinds if kind in _NAMES)
+            raise MerError(f"{path}: {inside}{key}: {found!r} does not fit, {needed} is needed")
+    return dict(value)
 
 
-def _kind(kinds: Any) -> str:
-    names = {str: "a text", dict: "a mapping", list: "a list", bool: "true or false", int: "a whole number"}
-    return " or ".join(names[kind] for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
-
-
-def _line(text: str) -> str:
+def line(text: str) -> str:
+    """A text without its line breaks."""
     return " ".join(text.split())
 
 

@@ -63,6 +63,27 @@ class Sheet:
         return self.title.startswith(SYNTHETIC_TITLE)
 
 
+class Marks:
+    """Letters for footnotes, in the order of their first use; equal texts share one."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+
+    def of(self, text: str) -> str:
+        """The letter of a footnote."""
+        if text not in self._texts:
+            self._texts.append(text)
+        return _letter(self._texts.index(text))
+
+    def listed(self) -> list[tuple[str, str]]:
+        """(letter, text) of those used."""
+        return [(_letter(number), text) for number, text in enumerate(self._texts)]
+
+
+def _letter(number: int) -> str:
+    return (_letter(number // 26 - 1) if number >= 26 else "") + chr(ord("a") + number % 26)
+
+
 def to_markdown(sheet: Sheet) -> str:
     """The sheet as Markdown, its columns aligned in the source too."""
     parts = [f"# {sheet.title}", *filter(None, [sheet.caption]), _markdown_grid(sheet.grid)]

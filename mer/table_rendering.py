@@ -6,7 +6,7 @@ from mer import selection
 from mer.scores import ALL
 from mer.table_cells import Lacking, Results, flat_header, majority, partial_words, row_cells
 from mer.table_file import Home, Table
-from mer.table_formats import SYNTHETIC_TITLE, Grid, Sheet
+from mer.table_formats import SYNTHETIC_TITLE, Grid, Marks, Sheet
 from mer.table_results import SYNTHETIC, Result
 
 DEFINITIONS = {
@@ -29,7 +29,7 @@ def lay_out(table: Table, results: Results, lacking: Lacking, command: str) -> S
     """
     there = [result for result in results.values() if result]
     references = {home: _reference(results, home) for home in table.homes}
-    marks = _Marks()
+    marks = Marks()
     lines: list[list[str]] = []
     flat: list[list[str]] = []
     spread = len(table.seeds) > 1
@@ -56,25 +56,6 @@ def lay_out(table: Table, results: Results, lacking: Lacking, command: str) -> S
         command=command,
         flat=Grid(flat_header(table.columns, spread=spread), flat, left=3),
     )
-
-
-class _Marks:
-    """Letters for footnotes, in the order of their first use; equal texts share one."""
-
-    def __init__(self) -> None:
-        self._texts: list[str] = []
-
-    def of(self, text: str) -> str:
-        if text not in self._texts:
-            self._texts.append(text)
-        return _letter(self._texts.index(text))
-
-    def listed(self) -> list[tuple[str, str]]:
-        return [(_letter(number), text) for number, text in enumerate(self._texts)]
-
-
-def _letter(number: int) -> str:
-    return (_letter(number // 26 - 1) if number >= 26 else "") + chr(ord("a") + number % 26)
 
 
 def _reference(results: Results, home: Home) -> Result | None:

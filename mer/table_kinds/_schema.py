@@ -8,39 +8,14 @@ from typing import Any
 
 from mer.errors import MerError
 from mer.runs import NEUTRAL_KEYS
-from mer.table_formats import Grid
+from mer.table_file import checked as checked
+from mer.table_file import line as line
+from mer.table_formats import Grid, Marks
 
 TOP: Mapping[str, Any] = {"kind": str, "title": str}
 TOP_OPTIONAL: Mapping[str, Any] = {"paper": dict, "footnotes": dict}
 CELL = (str, int, float, dict)  # as printed, or where it was printed -> what
-_NAMES = {str: "a text", dict: "a mapping", list: "a list", bool: "true or false", int: "a whole number"}
 _SUM = re.compile(r"(?:(?P<times>\d+)\s*x?\s*\()?(?P<sum>\d+(?:\s*\+\s*\d+)*)\)?")
-
-
-def checked(
-    path: Path, where: str, value: Any, required: Mapping[str, Any], optional: Mapping[str, Any]
-) -> dict[str, Any]:
-    """``value`` as a mapping with these keys, of these types.
-
-    Raises:
-        MerError: naming the file and the key.
-    """
-    if not isinstance(value, Mapping):
-        raise MerError(f"{path}: {where or 'the file'}: a mapping is needed")
-    inside = f"{where}." if where else ""
-    types = {**required, **optional}
-    if unknown := [key for key in value if key not in types]:
-        raise MerError(f"{path}: {inside}{unknown[0]}: unknown key; there are {', '.join(types)}")
-    if missing := [key for key in required if key not in value]:
-        raise MerError(f"{path}: {inside}{missing[0]}: missing")
-    for key, found in value.items():
-        kinds = types[key] if isinstance(types[key], tuple) else (types[key],)
-        # To Python, true is a whole number.
-        fits = isinstance(found, kinds) and (bool in kinds or not isinstance(found, bool))
-        if not fits or (isinstance(found, str) and not found.strip()):
-            needed = " or ".join(_NAMES[kind] for kind in kinds if kind in _NAMES)
-            raise MerError(f"{path}: {inside}{key}: {found!r} does not fit, {needed} is needed")
-    return dict(value)
 
 
 def choice(path: Path, where: str, value: str, allowed: Iterable[str]) -> str:
@@ -97,11 +72,6 @@ def caption(path: Path, request: Mapping[str, Any]) -> str:
     if len(kinds) != 1:
         raise MerError(f"{path}: paper: exactly one of {', '.join(numbers)} is needed")
     return f"{paper['name']}, {kinds[0]} {paper[kinds[0]]}: {line(paper['caption'])}"
-
-
-def line(text: str) -> str:
-    """A text without its line breaks."""
-    return " ".join(text.split())
 
 
 @dataclass(frozen=True)
@@ -170,7 +140,7 @@ class Notes:
     def __init__(self, path: Path, footnotes: Mapping[str, Any]) -> None:
         self._path = path
         self._texts = {str(key): text for key, text in footnotes.items()}
-        self._used: list[str] = []
+        self._marks = Marks()
         self._named: set[str] = set()
         for key, text in self._texts.items():
             if not isinstance(text, str) or not text.strip():
@@ -193,8 +163,7 @@ class Notes:
                 raise MerError(f"{self._path}: {where}.notes: {key!r} is no key of footnotes")
             self._named.add(key)
         texts = [*(line(self._texts[key]) for key in keys), *more]
-        self._used += [each for each in dict.fromkeys(texts) if each not in self._used]
-        return " ".join([line(text), *(f"({_letter(self._used.index(each))})" for each in texts)])
+        return " ".join([line(text), *(f"({self._marks.of(each)})" for each in texts)])
 
     def listed(self) -> list[tuple[str, str]]:
         """(letter, text) of those used.
@@ -204,7 +173,7 @@ class Notes:
         """
         if idle := self._texts.keys() - self._named:
             raise MerError(f"{self._path}: footnotes.{min(idle)}: no row has it in its notes")
-        return [(_letter(number), text) for number, text in enumerate(self._used)]
+        return self._marks.listed()
 
 
 def place(number: int, row: Any) -> str:
@@ -247,7 +216,3 @@ def flat(grid: Grid, names: int = 1) -> Grid:
             filled[column] = lines[-1][column]
         lines.append(filled)
     return Grid(grid.header, lines, left=grid.left)
-
-
-def _letter(number: int) -> str:
-    return (_letter(number // 26 - 1) if number >= 26 else "") + chr(ord("a") + number % 26)
