@@ -1,12 +1,13 @@
 """AffectiveNet: features of four receptive fields on an affective-motion image (Verma et al. 2021)."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from mer.errors import MerError
+from mer.networks.options import check_choice, check_images, check_momentum
 from mer.networks.same_padding import Padding, SameConv2d
 
 MFL = Literal["full", "lfc", "no_fc", "none"]
@@ -93,10 +94,8 @@ class AffectiveNet(nn.Module):
             raise MerError("network.stream_kernels=[]: give the kernel of each stream, such as [3, 5, 7, 11]")
         if len(encap_kernels) != 2:
             raise MerError(f"network.encap_kernels={list(encap_kernels)}: give two kernels, such as [3, 5]")
-        if mfl not in get_args(MFL):
-            raise MerError(f"network.mfl={mfl!r}: choose one of {', '.join(get_args(MFL))}")
-        if not 0 < norm_momentum <= 1:
-            raise MerError(f"network.norm_momentum={norm_momentum}: give a weight above 0, up to 1")
+        check_choice("mfl", mfl, MFL)
+        check_momentum(norm_momentum)
         self.size = size
         self.mfl = mfl
         self.streams = nn.ModuleList(
@@ -133,11 +132,7 @@ class AffectiveNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, num_classes) of images (B, in_channels, size, size)."""
-        if images.shape[-2:] != (self.size, self.size):
-            raise MerError(
-                f"AffectiveNet was built for images of {self.size}x{self.size}, not "
-                f"{images.shape[-2]}x{images.shape[-1]}: set network.size to encoding.size (the paper's: 112)"
-            )
+        check_images(images, "AffectiveNet", self.size, 112)
         maps = self.norm(torch.cat([stream(images) for stream in self.streams], dim=1))
         logits: Tensor = self.classifier(self._features(maps))
         return logits

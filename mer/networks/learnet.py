@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mer.errors import MerError
+from mer.networks.options import check_choice, check_images, check_momentum
 from mer.networks.same_padding import Padding, SameConv2d
 
 Reading = Literal["printed", "authors"]
@@ -63,16 +64,13 @@ class LEARNet(nn.Module):
         norm_momentum: float = 0.01,
     ) -> None:
         super().__init__()
-        if reading not in get_args(Reading):
-            raise MerError(f"network.reading={reading!r}: choose one of {', '.join(get_args(Reading))}")
+        check_choice("reading", reading, Reading)
         if conv5 is None:
             conv5 = "padded" if reading == "authors" else "unpadded"
         if conv5 not in get_args(Conv5):
             raise MerError(f"network.conv5={conv5!r}: choose one of {', '.join(get_args(Conv5))}, or null")
-        if norm not in get_args(Norm):
-            raise MerError(f"network.norm={norm!r}: choose one of {', '.join(get_args(Norm))}")
-        if not 0 < norm_momentum <= 1:
-            raise MerError(f"network.norm_momentum={norm_momentum}: give a weight above 0, up to 1")
+        check_choice("norm", norm, Norm)
+        check_momentum(norm_momentum)
         if size < (33 if conv5 == "unpadded" else 1):
             raise MerError(f"network.size={size}: too small; give the side of the images, 112 in the paper")
         self.size = size
@@ -108,11 +106,7 @@ class LEARNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, num_classes) of images (B, in_channels, size, size)."""
-        if images.shape[-2:] != (self.size, self.size):
-            raise MerError(
-                f"LEARNet was built for images of {self.size}x{self.size}, not "
-                f"{images.shape[-2]}x{images.shape[-1]}: set network.size to encoding.size (the paper's: 112)"
-            )
+        check_images(images, "LEARNet", self.size, 112)
         first = torch.relu_(self.conv2(torch.relu_(self.conv1(images)))).chunk(4, dim=1)
         second = self._convolve(self.conv3, self._accrete(first, self.norms1))
         third = self._convolve(self.conv4, self._accrete(second, self.norms2))

@@ -1,12 +1,13 @@
 """OrigiNet: hybrid features and two parallel FCs on an active image (Verma et al. 2020)."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from mer.errors import MerError
+from mer.networks.options import check_choice, check_images, check_momentum
 from mer.networks.refined_relu import ACTIVATIONS, Activation
 from mer.networks.same_padding import Padding, SameConv2d
 
@@ -60,12 +61,10 @@ class OrigiNet(nn.Module):
             raise MerError(f"network.size={size}: give the side of the images, encoding.size")
         if len(kernels) != 2:
             raise MerError(f"network.kernels={list(kernels)}: give two kernels, such as [3, 5]")
-        if head not in get_args(Head):
-            raise MerError(f"network.head={head!r}: choose one of {', '.join(get_args(Head))}")
+        check_choice("head", head, Head)
         if activation not in ACTIVATIONS:
             raise MerError(f"network.activation={activation!r}: choose one of {', '.join(ACTIVATIONS)}")
-        if not 0 < norm_momentum <= 1:
-            raise MerError(f"network.norm_momentum={norm_momentum}: give a weight above 0, up to 1")
+        check_momentum(norm_momentum)
         widths = (in_channels, 16, 32, 64, 96)
         lanes = 1 if head == "lfc" else 2
         norms = 4 if head == "printed" else 3
@@ -91,11 +90,7 @@ class OrigiNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, num_classes) of images (B, in_channels, size, size)."""
-        if images.shape[-2:] != (self.size, self.size):
-            raise MerError(
-                f"OrigiNet was built for images of {self.size}x{self.size}, not "
-                f"{images.shape[-2]}x{images.shape[-1]}: set network.size to encoding.size (the paper's: 128)"
-            )
+        check_images(images, "OrigiNet", self.size, 128)
         normed = total = images
         for stage in range(3):
             total = self._lane(self.small, stage, normed) + self._lane(self.large, stage, normed)
