@@ -35,7 +35,7 @@ from mer import runs
 from mer.augment import Augmentation
 from mer.data.encoded import EncodedSet, open_set
 from mer.data.module import FoldData, Order
-from mer.data.splits import Split
+from mer.data.splits import Split, subject_names
 from mer.errors import MerError
 from mer.estimators import SVM, fit_estimator
 from mer.tasks.epoch_log import EpochLog
@@ -139,7 +139,9 @@ def train_fold(job: Job, split: Split, encoded: EncodedSet) -> Outcome:
                 trained = fit(job, split, encoded)
                 if trained.network is not None and job.recipe.save_weights:
                     save_weights(
-                        folder, trained.network, _subjects(job.clips, split.train + split.validation)
+                        folder,
+                        trained.network,
+                        subject_names(job.clips.loc[[*split.train, *split.validation]]),
                     )
                 seconds = time.perf_counter() - start
                 record = job.record | {
@@ -182,7 +184,7 @@ def fit(job: Job, split: Split, encoded: EncodedSet) -> Trained:
         )
     if recipe.init is not None:
         path = find_weights(recipe.init, split.fold)
-        load_weights(path, network, _subjects(job.clips, split.test))
+        load_weights(path, network, subject_names(job.clips.loc[list(split.test)]))
     task = recipe.task(network, optimizer=recipe.optimizer, scheduler=recipe.scheduler, class_weights=weights)
     log = EpochLog()
     kept = EpochPredictions(data.test_batches()) if recipe.store == "every_epoch" else None
@@ -227,11 +229,6 @@ def _predictions(
     for k, name in enumerate(job.classes):
         predictions[f"p_{name}"] = probabilities[:, k]
     return predictions
-
-
-def _subjects(clips: pd.DataFrame, rows: Sequence[int]) -> set[str]:
-    chosen = clips.loc[list(rows)]
-    return set(chosen["database"] + "/" + chosen["subject"])
 
 
 def use_one_thread() -> None:

@@ -15,14 +15,13 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 from mer.atomic import write_text
 from mer.data.face_crop import Face, outline
 from mer.data.face_detection import typical_eyes
 from mer.data.frames import file_stamp, list_frames, read_clip
+from mer.data.progress import progress_bar
 from mer.data.roots import cache_dir
 from mer.descriptors.lbp import lbp_codes, lbp_histograms
 from mer.errors import MerError
@@ -73,8 +72,7 @@ def spot_missing(
     folder = (cache or cache_dir()) / "apexes"
     missing = np.flatnonzero(clips["apex"].isna()).tolist()
     apexes = clips["apex"].copy()
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not (progress and console.is_terminal)) as bar:
+    with progress_bar(progress) as bar:
         task = bar.add_task(f"spotting {len(missing)} apexes", total=len(missing))
         for k in missing:
             face = None if faces is None else faces[k]

@@ -23,12 +23,11 @@ import pandas as pd
 import torch
 from filelock import FileLock
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor, nn
 
 from mer.data.encoding_batches import ClipBatch, clip_batches, frame_numbers
 from mer.data.encoding_key import parameters, set_key
+from mer.data.progress import progress_bar
 from mer.data.roots import cache_dir
 from mer.errors import MerError
 
@@ -231,8 +230,7 @@ def _write(
     digest = hashlib.sha256()
     shape: tuple[int, ...] | None = None
     what = "reading images" if encoding is None else f"encoding {len(clips)} clips"
-    console = Console(stderr=True)
-    bar = Progress(console=console, transient=True, disable=not (progress and console.is_terminal))
+    bar = progress_bar(progress)
     task = bar.add_task(what, total=len(clips))
     # Not a memory map: writing one to a full disk ends the process with a bus error.
     with path.open("wb") as file, torch.inference_mode(), bar:

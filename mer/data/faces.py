@@ -12,8 +12,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress
 
 from mer.atomic import write_text
 from mer.data.face_crop import (
@@ -33,6 +31,7 @@ from mer.data.face_crop import (
 from mer.data.face_detection import Box, find_eyes, find_face, typical_eyes
 from mer.data.frames import file_stamp, is_video, list_frames, read_clip
 from mer.data.landmarks import SUFFIXES, find_landmarks, read_landmarks
+from mer.data.progress import progress_bar
 from mer.data.roots import cache_dir
 from mer.errors import MerError
 from mer.opencv import import_opencv
@@ -147,8 +146,7 @@ def locate_all(
     path = (cache or cache_dir()) / "faces" / f"{_key(rows, options)}.json"
     if (found := _read(path)) is not None:
         return found
-    console = Console(stderr=True)
-    bar = Progress(console=console, transient=True, disable=not (progress and console.is_terminal))
+    bar = progress_bar(progress)
     faces: list[Face] = []
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool, bar:
         try:

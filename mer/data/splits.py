@@ -44,7 +44,7 @@ def loso(
     Raises:
         MerError: a share that leaves nothing on one side.
     """
-    subject = _subjects(clips)
+    subject = subject_names(clips)
     if validation_by == "subject":
         return [
             _split(fold, subject, [fold], validation, f"{seed}/{fold}") for fold in dict.fromkeys(subject)
@@ -98,7 +98,7 @@ def cross_dataset(
     if both := sorted(set(train) & set(test)):
         raise MerError(f"protocol=cross_dataset: {both[0]} is to be trained on and tested")
     used = clips.index[clips["database"].isin([*train, *test])].tolist()
-    subject = _subjects(clips)
+    subject = subject_names(clips)
     tested = list(dict.fromkeys(subject[row] for row in used if clips["database"].iloc[row] in set(test)))
     fold = f"{'+'.join(train)}-to-{'+'.join(test)}/all"
     split = _split(fold, subject, tested, validation, f"{seed}/validation", rows=used)
@@ -111,7 +111,7 @@ def holdout(clips: pd.DataFrame, *, test: float = 0.3, validation: float = 0.0, 
     Raises:
         MerError: fewer than two subjects, or a share that leaves no subject on one side.
     """
-    subject = _subjects(clips)
+    subject = subject_names(clips)
     subjects = list(dict.fromkeys(subject))
     drawn = _draw(subjects, test, f"{seed}/test")
     if not drawn or len(drawn) == len(subjects):
@@ -146,7 +146,7 @@ def check(clips: pd.DataFrame, splits: Sequence[Split]) -> None:
     Raises:
         MerError: naming the fold and the subject or clip that leaks.
     """
-    subject = _subjects(clips)
+    subject = subject_names(clips)
     tested: dict[int, str] = {}
     for split in splits:
         parts = {
@@ -188,7 +188,8 @@ def check_complete(clips: pd.DataFrame, splits: Sequence[Split]) -> None:
         )
 
 
-def _subjects(clips: pd.DataFrame) -> list[str]:
+def subject_names(clips: pd.DataFrame) -> list[str]:
+    """``<database>/<subject>`` of each clip: one name in two databases is two subjects."""
     return (clips["database"] + "/" + clips["subject"]).tolist()
 
 

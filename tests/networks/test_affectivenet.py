@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from mer.errors import MerError
 from mer.networks import AffectiveNet
 from mer.networks.same_padding import Padding
+from tests.networks.formula_weights import filled, parameters
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "full": {},
@@ -27,21 +28,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def build(variant: str = "full", *, size: int = 32, **options: Any) -> AffectiveNet:
     return AffectiveNet(in_channels=3, num_classes=4, size=size, **(VARIANTS[variant] | options))
-
-
-def parameters(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def filled(network: AffectiveNet) -> AffectiveNet:
-    """The network in double precision with weights by formula; vectors (also variances) are positive."""
-    network.double()
-    with torch.no_grad():
-        for k, value in enumerate(network.state_dict().values()):
-            if value.is_floating_point():
-                wave = torch.sin(torch.arange(value.numel(), dtype=torch.float64) * (0.7 + k)).view_as(value)
-                value.copy_(0.6 + 0.3 * wave if value.ndim == 1 else wave * (4 / value[0].numel()) ** 0.5)
-    return network
 
 
 def images(count: int = 3) -> Tensor:

@@ -14,6 +14,7 @@ from mer.errors import MerError
 from mer.networks import OrigiNet
 from mer.networks.refined_relu import ACTIVATIONS
 from mer.networks.same_padding import Padding
+from tests.networks.formula_weights import filled, parameters
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "full": {},
@@ -28,21 +29,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def build(variant: str = "full", *, size: int = 32, **options: Any) -> OrigiNet:
     return OrigiNet(in_channels=3, num_classes=8, size=size, **(VARIANTS[variant] | options))
-
-
-def parameters(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def filled(network: OrigiNet) -> OrigiNet:
-    """The network in double precision with weights by formula; vectors (also variances) are positive."""
-    network.double()
-    with torch.no_grad():
-        for k, value in enumerate(network.state_dict().values()):
-            if value.is_floating_point():
-                wave = torch.sin(torch.arange(value.numel(), dtype=torch.float64) * (0.7 + k)).view_as(value)
-                value.copy_(0.6 + 0.3 * wave if value.ndim == 1 else wave * (4 / value[0].numel()) ** 0.5)
-    return network
 
 
 def images(count: int = 3) -> Tensor:
