@@ -247,7 +247,7 @@ def test_kill_before_run_yaml_counts_as_missing(tmp_path: Path, monkeypatch: pyt
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "write_text", killed)
+        patch.setattr("mer.runs._fold.write_text", killed)
         with pytest.raises(KeyboardInterrupt):
             make_fold(run, fold, make_plan())
     assert (runs.fold_folder(run, fold) / "predictions.parquet").exists()

@@ -1,0 +1,40 @@
+"""The run folder: its path, lock, atomic writes, reads and completeness. The one owner of that contract.
+
+::
+
+    runs/<experiment>/<variant>[.<tag>]/<data>/<protocol>/seed-<s>/
+        plan.yaml                    what decides the result, and every fold of the split
+        fold-<database>.<subject>/
+            predictions.parquet      one row a tested clip
+            frames.parquet           one row a frame, and
+            expressions.parquet      one row a true expression, where a run spots
+            metrics.csv              one row an epoch
+            run.yaml                 the record; written last, so its presence means finished
+            failed.txt               why the last attempt ended, where there is no run.yaml
+"""
+
+from mer.runs._fold import claim, fail, finish, fold_folder, read_metrics, read_record, state
+from mer.runs._plan import BASE_VARIANT, NEUTRAL_KEYS, Plan, RunKey, find, read_plan, start
+from mer.runs._predictions import KEY, read_predictions
+from mer.runs._spotting import read_spotting, write_spotting
+
+__all__ = [
+    "BASE_VARIANT",
+    "KEY",
+    "NEUTRAL_KEYS",
+    "Plan",
+    "RunKey",
+    "claim",
+    "fail",
+    "find",
+    "finish",
+    "fold_folder",
+    "read_metrics",
+    "read_plan",
+    "read_predictions",
+    "read_record",
+    "read_spotting",
+    "start",
+    "state",
+    "write_spotting",
+]
