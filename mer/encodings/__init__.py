@@ -13,6 +13,7 @@ from mer.encodings.apex_flow import ApexFlow as ApexFlow
 from mer.encodings.bi_woof import BiWOOF as BiWOOF
 from mer.encodings.dynamic_image import DynamicImage as DynamicImage
 from mer.encodings.frame_sequence import FrameSequence as FrameSequence
+from mer.encodings.frames_and_flow import FramesAndFlow as FramesAndFlow
 from mer.encodings.lbp_top import LBPTOP as LBPTOP
 from mer.encodings.still_frame import StillFrame as StillFrame
 
@@ -24,5 +25,6 @@ __all__ = [
     "BiWOOF",
     "DynamicImage",
     "FrameSequence",
+    "FramesAndFlow",
     "StillFrame",
 ]

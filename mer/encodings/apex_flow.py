@@ -1,74 +1,25 @@
 """Apex flow: TV-L1 flow from onset to apex, with optical strain (LAENet eq 6; STSTNet, OFF-ApexNet)."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from kornia.color import rgb_to_grayscale
-from kornia.geometry.transform import resize
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_max_pool2d
 
+from mer.encodings import tvl1
 from mer.encodings.eye_mask import inside_eyes
 from mer.encodings.scaling import check_choice, min_max
+from mer.encodings.tvl1 import TVL1 as TVL1
 from mer.errors import MerError
 from mer.opencv import import_opencv
 
 Mask = Literal["none", "before", "after"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TVL1:
-    """Parameters of OpenCV's ``DualTVL1OpticalFlow``, with its defaults (Zach et al. 2007).
-
-    The published flow images were made with IPOL's tvl1flow instead: see ``ipol``.
-
-    Args:
-        tau: time step of the numerical scheme.
-        lambda_: weight of the data term: the smaller, the smoother the flow.
-        theta: tightness of the coupling between the data term and the smoothness term.
-        scales: most levels of the pyramid; it ends by itself where a side falls below 16 pixels.
-        warps: warpings a level.
-        epsilon: change, in pixels, below which the iterations stop.
-        inner_iterations: most iterations between two median filterings.
-        outer_iterations: most median filterings a warping.
-        scale_step: size of a level relative to the finer one, between 0 and 1.
-        median: side of the median filter, 3 or 5; 1 is none.
-    """
-
-    tau: float = 0.25
-    lambda_: float = 0.15
-    theta: float = 0.3
-    scales: int = 5
-    warps: int = 5
-    epsilon: float = 0.01
-    inner_iterations: int = 30
-    outer_iterations: int = 10
-    scale_step: float = 0.8
-    median: int = 5
-
-    def __post_init__(self) -> None:
-        """Raise MerError for values on which OpenCV stops without naming the parameter."""
-        for name, value in vars(self).items():
-            if value <= 0:
-                raise MerError(f"encoding.{name}={value}: give a positive number")
-        if self.scale_step >= 1:
-            raise MerError(f"encoding.scale_step={self.scale_step}: give a number between 0 and 1")
-        if self.median not in (1, 3, 5):
-            raise MerError(f"encoding.median={self.median}: choose 3 or 5, or 1 for no median filter")
-
-    @classmethod
-    def ipol(cls) -> Self:
-        """The parameters of IPOL's tvl1flow: a pyramid of halves down to 16 pixels, no median filter.
-
-        The same numbers, not the same program: IPOL's also smooths both frames (sigma 0.8) and stretches
-        their joint range to 0..255 first, and repeats at most 300 times, which is here 30 x 10.
-        """
-        return cls(scales=100, scale_step=0.5, median=1)
+Backend = Literal["opencv", "torch"]
+BackendChoice = Literal["opencv", "torch", "auto"]
 
 
 class ApexFlow(nn.Module):
@@ -78,6 +29,9 @@ class ApexFlow(nn.Module):
         size: side of the square output (28 in LAENet, STSTNet and OFF-ApexNet).
         tau, lambda_, theta, scales, warps, epsilon, inner_iterations, outer_iterations, scale_step,
             median: see ``TVL1``.
+        backend: what solves TV-L1: ``opencv``, on the CPU, ``torch``, on the clips' device, or ``auto``:
+            torch where there is CUDA, else OpenCV. The two differ by hundredths of a pixel, so the
+            attribute, and with it the key of an encoded set, is the one in effect, never ``auto``.
         mask: the eyes (LAENet 2.2.4). ``none``: as they are. ``before``: no motion inside them, before the
             resize and the scaling (ours). ``after``: 0 inside them in the finished image, which reads as
             the strongest motion to the left and up.
@@ -104,6 +58,7 @@ class ApexFlow(nn.Module):
         outer_iterations: int = TVL1.outer_iterations,
         scale_step: float = TVL1.scale_step,
         median: int = TVL1.median,
+        backend: BackendChoice = "opencv",
         mask: Mask = "none",
     ) -> None:
         super().__init__()
@@ -111,6 +66,7 @@ class ApexFlow(nn.Module):
             raise MerError(f"encoding.size={size}: give a positive side in pixels")
         check_choice("mask", mask, Mask)
         self.size = size
+        self.backend = backend_in_effect(backend)
         self.mask: Mask = mask
         self.params = TVL1(
             tau=tau,
@@ -139,7 +95,13 @@ class ApexFlow(nn.Module):
         """
         check_pairs(clips, lengths)
         return apex_flow(
-            clips[:, 0], clips[:, 1], size=self.size, params=self.params, mask=self.mask, eyes=eyes
+            clips[:, 0],
+            clips[:, 1],
+            size=self.size,
+            params=self.params,
+            backend=self.backend,
+            mask=self.mask,
+            eyes=eyes,
         )
 
 
@@ -149,6 +111,7 @@ def apex_flow(
     *,
     size: int = 28,
     params: TVL1 | None = None,
+    backend: Backend = "opencv",
     mask: Mask = "none",
     eyes: Tensor | None = None,
 ) -> Tensor:
@@ -158,14 +121,15 @@ def apex_flow(
         onset: (B, C, H, W), uint8 or float, 0..255, C 1 (grey) or 3 (R, G, B, turned grey).
         apex: the same shape.
         size: side of the square output.
-        params: of TV-L1; None is OpenCV's defaults.
+        params, backend: of TV-L1, see ``tvl1_flow``.
         mask, eyes: see ``flow_image``.
 
     Returns:
         (B, 3, size, size) float32, 0..255, on the device of ``onset``.
     """
     check_eyes(mask, eyes, len(onset))  # before the flow, which takes long
-    return flow_image(tvl1_flow(grey(onset), grey(apex), params=params), size=size, mask=mask, eyes=eyes)
+    flow = tvl1_flow(grey(onset), grey(apex), params=params, backend=backend)
+    return flow_image(flow, size=size, mask=mask, eyes=eyes)
 
 
 def flow_image(flow: Tensor, *, size: int = 28, mask: Mask = "none", eyes: Tensor | None = None) -> Tensor:
@@ -193,6 +157,8 @@ def flow_image(flow: Tensor, *, size: int = 28, mask: Mask = "none", eyes: Tenso
         channels = channels.masked_fill(inside, 0)
     # From 0 on: resizing keeps a constant only up to rounding, which would be stretched to 0..255.
     channels = channels - channels.amin((2, 3), keepdim=True)
+    from kornia.geometry.transform import resize  # as in scaling.py
+
     resized: Tensor = resize(channels, (size, size), antialias=True)
     image = min_max(resized.flatten(0, 1)[:, None]).view_as(resized)
     if inside is not None and mask == "after":
@@ -201,28 +167,36 @@ def flow_image(flow: Tensor, *, size: int = 28, mask: Mask = "none", eyes: Tenso
     return image
 
 
-def tvl1_flow(first: Tensor, second: Tensor, *, params: TVL1 | None = None) -> Tensor:
-    """TV-L1 optical flow: ``second(x + u, y + v) = first(x, y)``. It runs on the CPU.
+def tvl1_flow(
+    first: Tensor, second: Tensor, *, params: TVL1 | None = None, backend: Backend = "opencv"
+) -> Tensor:
+    """TV-L1 optical flow: ``second(x + u, y + v) = first(x, y)``.
 
-    As many pairs are solved at a time as ``torch.set_num_threads`` allows; the bytes do not depend on it.
+    OpenCV solves on the CPU, as many pairs at a time as ``torch.set_num_threads`` allows; the bytes do not
+    depend on it. For torch see ``mer.encodings.tvl1``.
 
     Args:
         first: (B, 1, H, W), uint8 or float, 0..255.
         second: the same shape.
         params: None is OpenCV's defaults.
+        backend: the program that solves.
 
     Returns:
         (B, 2, H, W) float32, pixels: channel 0 is u (right is positive), channel 1 is v (down is positive),
         on the device of ``first``. The same input gives the same bytes.
 
     Raises:
-        MerError: shapes differ or are not (B, 1, H, W); OpenCV or its contrib modules are missing.
+        MerError: shapes differ or are not (B, 1, H, W); an unknown backend; OpenCV or its contrib modules
+            are missing.
     """
+    check_choice("backend", backend, Backend)
     if first.ndim != 4 or first.shape[1] != 1 or first.shape != second.shape:
         raise MerError(
             f"TV-L1 takes two batches of grey images (batch, 1, height, width), "
             f"not {tuple(first.shape)} and {tuple(second.shape)}"
         )
+    if backend == "torch":
+        return tvl1.tvl1_flow(first, second, options=params)
     solve = partial(flow_of_pair, params=params or TVL1())
     # OpenCV frees the interpreter lock: on two cores it halves the time, more than OpenCV's own threads do.
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
@@ -230,6 +204,18 @@ def tvl1_flow(first: Tensor, second: Tensor, *, params: TVL1 | None = None) -> T
     if not flows:
         return torch.zeros(0, 2, *first.shape[-2:], device=first.device)
     return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).contiguous().to(first.device)
+
+
+def backend_in_effect(backend: BackendChoice) -> Backend:
+    """The program that ``auto`` stands for on this machine: torch where there is CUDA, else OpenCV.
+
+    Raises:
+        MerError: an unknown backend.
+    """
+    check_choice("backend", backend, BackendChoice)
+    if backend == "auto":
+        return "torch" if torch.cuda.is_available() else "opencv"
+    return backend
 
 
 def optical_strain(flow: Tensor) -> Tensor:
@@ -279,6 +265,8 @@ def grey(images: Tensor) -> Tensor:
         raise MerError(f"this encoding takes grey or R, G, B frames, not {channels} channels")
     if channels == 1:
         return images
+    from kornia.color import rgb_to_grayscale  # as in scaling.py
+
     luma: Tensor = rgb_to_grayscale(images.float())
     return luma
 

@@ -3,7 +3,6 @@
 from typing import Literal, get_args
 
 import torch
-from kornia.geometry.transform import resize
 from torch import Tensor
 
 from mer.errors import MerError
@@ -19,6 +18,9 @@ def resized(images: Tensor, size: int | None) -> Tensor:
     """
     if size is None:
         return images
+    # Kornia takes a second to import, and what does not resize runs without it.
+    from kornia.geometry.transform import resize
+
     square: Tensor = resize(images, (size, size), antialias=True)
     return square
 

@@ -2,7 +2,6 @@
 
 from typing import ClassVar, Literal, get_args
 
-from kornia.geometry.transform import resize
 from torch import Tensor, nn
 
 from mer.encodings.apex_flow import check_pairs, grey
@@ -56,6 +55,8 @@ def still_frame(frames: Tensor, *, size: int = 28) -> Tensor:
     Returns:
         (B, 1, size, size) float32, 0..255, on the device of ``frames``.
     """
+    from kornia.geometry.transform import resize  # as in scaling.py
+
     resized: Tensor = resize(grey(frames).float(), (size, size), antialias=True)
     # The weights of the smoothing sum to 1 only up to rounding.
     return resized.clamp(0, 255)
