@@ -16,6 +16,7 @@ from mer.networks.learnet import LEARNet as LEARNet
 from mer.networks.off_apexnet import OFFApexNet as OFFApexNet
 from mer.networks.originet import OrigiNet as OrigiNet
 from mer.networks.ststnet import STSTNet as STSTNet
+from mer.networks.time_contrast import TimeContrastNet as TimeContrastNet
 
 __all__ = [
     "VGG16",
@@ -33,5 +34,6 @@ __all__ = [
     "ResNet34",
     "ResNet50",
     "STSTNet",
+    "TimeContrastNet",
     "SqueezeNet",
 ]
