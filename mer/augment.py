@@ -133,6 +133,8 @@ class RandomAffine:
         scale: (lowest, highest) factor about the centre, the same along x and y; above 1 magnifies.
         translate: shift along x and along y, each -translate..translate pixels of the encoded image.
         padding: see :class:`FixedPool`.
+        flow: whether the last two channels are a flow field (u, v), whose vectors turn and grow with the
+            image; a shift leaves them as they are.
 
     Raises:
         MerError: an option that cannot be.
@@ -142,6 +144,7 @@ class RandomAffine:
     scale: Sequence[float] = (0.9, 1.1)
     translate: float = 2.0
     padding: Padding = "zeros"
+    flow: bool = False
 
     def __post_init__(self) -> None:
         """Raise MerError for options that cannot be."""
@@ -163,13 +166,11 @@ class RandomAffine:
         generator = torch.Generator().manual_seed(seed)
         turn, grow, *shift = (torch.rand(len(variants), 4, generator=generator) * 2 - 1).unbind(1)
         low, high = self.scale
-        return move(
-            images,
-            turn * self.degrees,
-            (low + high) / 2 + grow * (high - low) / 2,
-            torch.stack(shift, dim=1) * self.translate,
-            padding=self.padding,
+        degrees, scale = turn * self.degrees, (low + high) / 2 + grow * (high - low) / 2
+        moved = move(
+            images, degrees, scale, torch.stack(shift, dim=1) * self.translate, padding=self.padding
         )
+        return turn_flow(moved, degrees, scale) if self.flow else moved
 
 
 def move(images: Tensor, degrees: Tensor, scale: Tensor, shift: Tensor, *, padding: Padding) -> Tensor:
@@ -192,6 +193,23 @@ def move(images: Tensor, degrees: Tensor, scale: Tensor, shift: Tensor, *, paddi
     planes = images.flatten(1, -3)
     moved: Tensor = warp_affine(planes, matrix.to(images.device), (height, width), padding_mode=padding)
     return moved.reshape(images.shape)
+
+
+def turn_flow(images: Tensor, degrees: Tensor, scale: Tensor) -> Tensor:
+    """Images whose last two channels are a flow field, with its vectors turned and scaled, in place.
+
+    Args:
+        images: (B, ..., C, H, W) float32; the flow is u to the right and v down, in pixels.
+        degrees: (B,) as in :func:`move`: positive counter-clockwise as one sees it, v pointing down.
+        scale: (B,) float32 factors.
+    """
+    shape = (-1, *[1] * (images.ndim - 3), 1, 1)
+    angle = torch.deg2rad(degrees)
+    cosine, sine = ((scale * part).to(images.device).reshape(shape[:-1]) for part in (angle.cos(), angle.sin()))
+    u, v = images[..., -2, :, :].clone(), images[..., -1, :, :].clone()
+    images[..., -2, :, :] = cosine * u + sine * v
+    images[..., -1, :, :] = cosine * v - sine * u
+    return images
 
 
 def equalize(images: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from mer.data.database import DatabaseData
 from mer.data.findings import Finding, Outcome, Reading, place_of
+from mer.data.frames import list_frames
 from mer.data.layout import find_frames, find_sheet, subfolders
 from mer.data.settle import settle
 from mer.data.sheet import read_cells
@@ -63,7 +64,9 @@ def read_clips(
     """The clip table of CAS(ME)^2.
 
     Where the sheet has the offset 0, the apex is taken as the offset; an apex that is 0 or after the offset
-    is missing. A long video without any row is no finding: nothing has to happen in it.
+    is missing. A long video without any row is no finding: nothing has to happen in it. With the long videos,
+    ``Reading.still`` has those in which no row of this ``kind`` lies: without kind=all they may show
+    expressions of the other one. A video whose row cannot be used is not among them.
 
     Args:
         root: the folder that holds the sheet and the frames, at most two levels deep.
@@ -109,6 +112,10 @@ def read_clips(
         folders=sorted([*strange, *unnamed]),
         findings=findings,
     )
+    if layout == "original":
+        taken = {row["frames"] for row in rows if row["type"] not in others}
+        still = {key: place for key, place in places.items() if str(place) not in taken}
+        reading = reading._replace(still=_still(still, reading.findings))
     published = {("all", "self_report"): PUBLISHED_COUNTS, ("micro", "emotion"): MICRO_COUNTS}
     return reading._replace(published=published.get((kind, label), {}))
 
@@ -174,6 +181,24 @@ def _find_folders(folder: Path) -> tuple[dict[tuple[int, str], Path], list[Path]
                     Finding(place=str(place), clip="", problem=problem, outcome="used", action=action)
                 )
     return places, strange, findings
+
+
+def _still(places: dict[tuple[int, str], Path], findings: list[Finding]) -> pd.DataFrame:
+    """The long videos among these folders, each named as its folder; an empty one is told."""
+    rows = []
+    for (number, name), place in places.items():
+        if name not in VIDEOS.values():
+            continue
+        try:
+            list_frames(place)
+        except MerError as error:
+            problem, action = str(error).removeprefix(f"{place}: "), "unpack it again"
+            findings.append(
+                Finding(place=str(place), clip="", problem=problem, outcome="left out", action=action)
+            )
+            continue
+        rows.append(["casme_sq", f"s{number}", place.name, float(FPS), str(place), False])
+    return pd.DataFrame(rows, columns=["database", "subject", "clip", "fps", "frames", "cropped"])
 
 
 def _usual_place(folder: Path, layout: str, number: int, video: str, name: str) -> Path:

@@ -68,7 +68,7 @@ class DatabaseData(FoldData):
             raise MerError(f"{self.database}: has no folder of its own; name those of its databases")
         folders = [find_root(self.database, root)] if self.has_root else []
         # Of the class, not of self: a plain function in a subclass must not become a method.
-        clips, findings, _ = as_reading(type(self).read_clips(*folders, **reader))
+        clips, findings, *_ = as_reading(type(self).read_clips(*folders, **reader))
         source = folders[0] if folders else self.database
         clips, classes = apply_labels(clips, *labels_of(self.database, labels), source)
         ready = make_ready(clips, encoding, faces=faces, apex=apex)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mer.data.faces import Face
 
 FORMAT = 2  # raise it when the same parameters give other images
+SEQUENCE_TYPES = (np.uint8, np.float16, np.float32)  # whole frames are many: an encoding may keep them small
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class EncodedSet:
 
     Attributes:
         images: (N, C, H, W) float32, channels_last in memory; 0..255 unless the encoding says otherwise.
-            Of sequences, the frames of all clips, one clip after another, and uint8 or float32.
+            Of sequences, the frames of all clips, one clip after another, and uint8, float16 or float32.
         content: sha256 of the images' bytes, and of the lengths where there are any: two runs with the
             same content saw the same data.
         folder: where the set lies.
@@ -161,7 +162,7 @@ def open_set(folder: Path, *, verify: bool = True) -> EncodedSet | None:
     if lengths is None:
         fits = images.dtype == np.float32 and about.get("clips") == len(images)
     else:
-        fits = images.dtype in (np.uint8, np.float32) and _fits(lengths, about.get("clips"), len(images))
+        fits = images.dtype in SEQUENCE_TYPES and _fits(lengths, about.get("clips"), len(images))
     if not fits:
         return None
     if verify:
@@ -288,7 +289,7 @@ def _encode_batches(
 
 @torch.inference_mode()  # which a thread does not inherit
 def _encode_batch(batch: ClipBatch, encoding: nn.Module | None, device: torch.device) -> NDArray[Any]:
-    """The images of a batch, or the frames of its sequences, (rows, H, W, C) float32; or uint8 for frames."""
+    """The images of a batch, or the frames of its sequences, (rows, H, W, C); float32 where it is images."""
     if encoding is None:
         images = batch.frames[:, 0].float()
     else:
@@ -298,7 +299,7 @@ def _encode_batch(batch: ClipBatch, encoding: nn.Module | None, device: torch.de
     if sequences:
         images = images[torch.arange(batch.frames.shape[1]) < batch.lengths[:, None]]
     block: NDArray[Any] = images.permute(0, 2, 3, 1).contiguous().numpy()
-    return block if sequences and block.dtype == np.uint8 else block.astype(np.float32, copy=False)
+    return block if sequences and block.dtype in SEQUENCE_TYPES else block.astype(np.float32, copy=False)
 
 
 def _gives_sequences(encoding: nn.Module | None) -> bool:

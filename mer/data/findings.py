@@ -45,12 +45,14 @@ class Reading(NamedTuple):
     """What a reader gives: the validated clip table, and every finding, not only the first.
 
     ``published`` are the counts to compare with, where they are not ``PUBLISHED_COUNTS`` of the reader's
-    file: of another reading of the same annotation, or empty where nothing is published of it.
+    file: of another reading of the same annotation, or empty where nothing is published of it. ``still``
+    are videos that hold none of the expressions, for spotting: see :func:`mer.data.videos.find_videos`.
     """
 
     clips: pd.DataFrame
     findings: list[Finding]
     published: Mapping[str, Mapping[str, int]] | None = None
+    still: pd.DataFrame | None = None
 
 
 def check_strict(findings: Sequence[Finding], database: str) -> None:

@@ -9,6 +9,7 @@ from torch import nn
 from mer.data.apex_spotting import spot_missing
 from mer.data.faces import Face, FaceOptions, locate_all
 from mer.data.findings import Finding
+from mer.data.videos import Videos
 from mer.errors import MerError
 
 Apex = Literal["labelled", "spot_missing", "spot_all"]
@@ -22,12 +23,14 @@ class Ready(NamedTuple):
         faces: one a row, or None where frames are used as they are.
         findings: what was left out or filled in.
         spotted: clips whose apex was spotted.
+        videos: what lies in them, where the clips are videos; as it was before a face was looked for.
     """
 
     clips: pd.DataFrame
     faces: list[Face] | None
     findings: list[Finding]
     spotted: int
+    videos: Videos | None = None
 
 
 def make_ready(

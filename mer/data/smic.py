@@ -8,13 +8,14 @@ A clip without sheet is all the frames of its folder, so frames that are missing
 """
 
 import re
+from collections.abc import Hashable
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import pandas as pd
 
 from mer.data.database import DatabaseData
-from mer.data.findings import Finding, Reading, place_of
+from mer.data.findings import Finding, Outcome, Reading, place_of
 from mer.data.layout import find_frames, find_sheet, subfolders
 from mer.data.settle import settle
 from mer.data.sheet import read_sheet
@@ -49,7 +50,12 @@ Kind = Literal["micro", "non_micro", "all"]
 
 
 def read_clips(
-    root: Path, *, frames: str = "auto", kind: Kind = "micro", sheet: str | None = None
+    root: Path,
+    *,
+    frames: str = "auto",
+    kind: Kind = "micro",
+    sheet: str | None = None,
+    further: bool = False,
 ) -> Reading:
     """The clip table of SMIC-HS. Subjects and clips are named as in MEGC 2019: ``s01``, ``s01_ne_01``.
 
@@ -60,6 +66,8 @@ def read_clips(
         kind: ``micro``, the micro-expressions; ``non_micro``, clips without any, which have this label;
             or ``all``, both. The long videos have micro-expressions only.
         sheet: the annotation file of the long videos below the root, where there are several.
+        further: of the long videos, also the second and third micro-expression, for spotting. The release
+            gives them no name: here ``s03_ne_01_2`` and ``_3``, with the label of the first.
 
     Raises:
         MerError: the frames or, of the long videos, the sheet are missing; or no clip of this kind.
@@ -74,9 +82,10 @@ def read_clips(
                 f"data.clips.kind={kind}: the long videos in {folder} name micro-expressions only; "
                 "give frames=cropped or frames=original"
             )
-        return _read_long(folder, find_sheet(root, SHEETS, given=sheet))
-    if sheet is not None:
-        raise MerError(f"data.clips.sheet={sheet}: a sheet is read with data.clips.frames=long only")
+        return _read_long(folder, find_sheet(root, SHEETS, given=sheet), further=further)
+    if sheet is not None or further:
+        option = f"sheet={sheet}" if sheet is not None else "further=true"
+        raise MerError(f"data.clips.{option}: a sheet is read with data.clips.frames=long only")
     rows, findings = _list_clips(folder, kind)
     if frames == "auto" and layout == "cropped":
         rows["spare"] = _originals(root, rows, kind)
@@ -178,7 +187,7 @@ def _left_out(folder: Path, problem: str, clip: str = "") -> Finding:
     )
 
 
-def _read_long(folder: Path, sheet: Path) -> Reading:
+def _read_long(folder: Path, sheet: Path, *, further: bool) -> Reading:
     """The micro-expressions that the sheet places in the long videos."""
     rows = read_sheet(sheet, COLUMNS)
     rows["subject"] = [subject_name(subject) for subject in rows["subject"]]
@@ -200,31 +209,49 @@ def _read_long(folder: Path, sheet: Path) -> Reading:
         )
         for key in lacking
     ]
-    return settle(
-        rows.assign(apex=None, cropped=False),
+    others, told = _further(rows, sheet, wanted=further)
+    reading = settle(
+        pd.concat([rows, others]).assign(apex=None, cropped=False),
         source=sheet,
         database="smic",
         fps=FPS,
         folders=[path for key, path in paths.items() if key not in lacking],
-        findings=[*findings, *_further(rows, sheet)],
+        findings=[*findings, *told],
     )
+    return reading._replace(published={}) if further else reading
 
 
-def _further(rows: pd.DataFrame, sheet: Path) -> list[Finding]:
-    """The second and third micro-expressions of a video, which no clip name stands for."""
-    return [
-        Finding(
-            place=place_of(sheet, row["row"]),
-            clip=f"smic/{row['subject']}/{row['clip']}",
-            problem=f"another micro-expression in this video, {row[f'onset{n}']} to {row[f'offset{n}']}",
-            outcome="used",
-            action="the first one alone: the release gives the others no name",
-            known=True,
-        )
-        for row in rows.to_dict("records")
-        for n in (2, 3)
-        if row[f"onset{n}"] is not None
-    ]
+def _further(rows: pd.DataFrame, sheet: Path, *, wanted: bool) -> tuple[pd.DataFrame, list[Finding]]:
+    """The second and third micro-expressions of a video, which no clip name stands for.
+
+    Their rows, none unless ``wanted``, and what is told of them.
+    """
+    found: list[dict[Hashable, Any]] = []
+    findings: list[Finding] = []
+    for row in rows.to_dict("records"):
+        for n in (2, 3):
+            onset, offset = row[f"onset{n}"], row[f"offset{n}"]
+            if onset is None and offset is None:
+                continue
+            outcome: Outcome = "used"
+            action, known = "the first one alone: the release gives the others no name", True
+            if wanted and (onset is None or offset is None):
+                # Without both, the clip would be the rest of its long video.
+                outcome, action, known = "left out", "correct the row", False
+            elif wanted:
+                action = f"as the clip {row['clip']}_{n}"
+                found.append(row | {"clip": f"{row['clip']}_{n}", "onset": onset, "offset": offset})
+            findings.append(
+                Finding(
+                    place=place_of(sheet, row["row"]),
+                    clip=f"smic/{row['subject']}/{row['clip']}",
+                    problem=f"another micro-expression in this video, {onset or '?'} to {offset or '?'}",
+                    outcome=outcome,
+                    action=action,
+                    known=known,
+                )
+            )
+    return pd.DataFrame(found, columns=rows.columns), findings
 
 
 class SMICDataModule(DatabaseData):

@@ -15,6 +15,7 @@ at: it made too many mistakes at stray=.5, so stray became .35. On onset frames 
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import cv2
 import numpy as np
 import pandas as pd
 from filelock import FileLock
+from numpy.typing import NDArray
 
 from mer.data.clips import validate
 from mer.data.database import DatabaseData
@@ -83,9 +85,36 @@ def write_synthetic(
             f"synthetic: bad parameters {parameters}: subjects and clips_per_class start at 1, size at 16, "
             "and amplitude is two rising numbers in (0, 2]"
         )
-    text = json.dumps({"format": FORMAT, **parameters}, indent=1)
+    motion = {k: parameters[k] for k in ("amplitude", "stray", "jitter", "noise", "blink", "head", "light")}
+
+    def write(folder: Path) -> None:
+        rows = [
+            row
+            for subject in range(subjects)
+            for row in _write_subject(folder, subject, clips_per_class, size, seed, motion)
+        ]
+        pd.DataFrame(rows).to_csv(folder / "clips.csv", index=False)
+
+    return write_once(root, "synthetic", json.dumps({"format": FORMAT, **parameters}, indent=1), write)
+
+
+def write_once(root: Path | None, name: str, text: str, write: Callable[[Path], None]) -> Path:
+    """A drawn database in its folder: left alone where it is finished, else replaced.
+
+    Args:
+        root: the folder; None is one in ``cache_dir() / name`` that the text names.
+        name: of the kind of database.
+        text: of its parameters; with it in ``synthetic.json`` the database is finished.
+        write: writes everything else into the empty folder that it gets.
+
+    Returns:
+        ``root``, absolute.
+
+    Raises:
+        MerError: ``root`` holds something that no database of drawn faces has.
+    """
     if root is None:
-        root = cache_dir() / "synthetic" / hashlib.sha256(text.encode()).hexdigest()[:8]
+        root = cache_dir() / name / hashlib.sha256(text.encode()).hexdigest()[:8]
     root = Path(root).expanduser().absolute()
     root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(root.with_name(f".{root.name}.lock")):  # folds in several processes write it once
@@ -96,15 +125,7 @@ def write_synthetic(
         new = root.with_name(f".{root.name}.writing")
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
-        motion = {
-            k: parameters[k] for k in ("amplitude", "stray", "jitter", "noise", "blink", "head", "light")
-        }
-        rows = [
-            row
-            for subject in range(subjects)
-            for row in _write_subject(new, subject, clips_per_class, size, seed, motion)
-        ]
-        pd.DataFrame(rows).to_csv(new / "clips.csv", index=False)
+        write(new)
         (new / "synthetic.json").write_text(text)
         shutil.rmtree(root, ignore_errors=True)
         new.rename(root)
@@ -112,18 +133,31 @@ def write_synthetic(
 
 
 def _refuse_foreign(root: Path) -> None:
-    """Raise when replacing ``root`` would delete something that ``write_synthetic`` did not write."""
+    """Raise when replacing ``root`` would delete something that ``write_once`` did not write."""
     if not root.exists():
         return
     if not root.is_dir():
         raise MerError(f"{root} is a file: give the synthetic database another folder")
     for entry in root.iterdir():
-        if entry.name in ("clips.csv", "synthetic.json"):
+        if entry.name in ("clips.csv", "still.csv", "synthetic.json"):
             continue
         if not (entry.is_dir() and entry.name[0] == "s" and entry.name[1:].isdigit()):
             raise MerError(
                 f"{root} holds {entry.name}, which is not of the synthetic database: give it another folder"
             )
+
+
+def write_images(folder: Path, video: NDArray[np.uint8], first: int) -> None:
+    """Write frames (T, H, W) into a new folder, as ``img<frame>.png`` counted from ``first``.
+
+    Raises:
+        MerError: a file cannot be written.
+    """
+    folder.mkdir(parents=True)
+    for frame, image in enumerate(video, start=first):
+        path = folder / f"img{frame}.png"
+        if not cv2.imwrite(str(path), image, [cv2.IMWRITE_PNG_COMPRESSION, 1]):
+            raise MerError(f"{path} could not be written: is the disk full?")
 
 
 def _write_subject(
@@ -135,12 +169,8 @@ def _write_subject(
     rows: list[dict[str, object]] = []
     for name, clip in clips.items():
         folder = root / f"s{subject + 1:02d}" / name
-        folder.mkdir(parents=True)
         video = render(face, clip, drawing)
-        for frame, image in enumerate(video, start=clip.first):
-            path = folder / f"img{frame}.png"
-            if not cv2.imwrite(str(path), image, [cv2.IMWRITE_PNG_COMPRESSION, 1]):
-                raise MerError(f"{path} could not be written: is the disk full?")
+        write_images(folder, video, clip.first)
         numbers = {"onset": clip.onset, "apex": clip.apex, "offset": clip.offset, "frames": len(video)}
         rows.append({"subject": folder.parent.name, "clip": name, "label": clip.label, **numbers, "fps": FPS})
     return rows
@@ -175,14 +205,32 @@ def read_clips(root: Path) -> pd.DataFrame:
         MerError: ``root`` or its clips.csv is missing or of another version, or a clip has lost frames.
     """
     root = Path(root).expanduser().absolute()
-    path = root / "clips.csv"
+    table = read_table(root, "clips.csv", "write_synthetic")
+    return validate(table.assign(database="synthetic"), root / "clips.csv")
+
+
+def read_table(root: Path, name: str, writer: str) -> pd.DataFrame:
+    """A table of a drawn database, ``frames`` the absolute path of each row's folder.
+
+    The file has in ``frames`` the number of images in it. The folder is that of ``video``, or of ``clip``.
+
+    Args:
+        root: absolute.
+        name: of the file.
+        writer: the function that writes it, for the message.
+
+    Raises:
+        MerError: the file is missing or of another version, or a folder has lost frames.
+    """
+    path = root / name
     if not path.is_file():
-        raise MerError(f"{path} is missing: write the synthetic database with write_synthetic({str(root)!r})")
-    table = pd.read_csv(path, dtype=dict.fromkeys(("subject", "clip", "label"), "str"))
+        raise MerError(f"{path} is missing: write the synthetic database with {writer}({str(root)!r})")
+    table = pd.read_csv(path, dtype=dict.fromkeys(("subject", "clip", "video", "label"), "str"))
     if "frames" not in table.columns:
         raise MerError(f"{path} was written by another version: remove {root}, so that it is written anew")
     written = table["frames"].tolist()
-    table["frames"] = [str(root / s / c) for s, c in zip(table["subject"], table["clip"], strict=True)]
+    names = table["video" if "video" in table.columns else "clip"]
+    table["frames"] = [str(root / s / c) for s, c in zip(table["subject"], names, strict=True)]
     for folder, count in zip(table["frames"], written, strict=True):
         found = sum(1 for _ in Path(folder).glob("img*.png"))
         if found != count:
@@ -190,7 +238,7 @@ def read_clips(root: Path) -> pd.DataFrame:
                 f"{folder}: {found} of the {count} frames that were written are there: remove {root}, "
                 "so that it is written anew"
             )
-    return validate(table.assign(database="synthetic"), path)
+    return table
 
 
 def write_and_read(root: Path | None = None, **parameters: Any) -> pd.DataFrame:

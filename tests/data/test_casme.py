@@ -54,7 +54,7 @@ def same_clips(one: pd.DataFrame, other: pd.DataFrame) -> None:
 
 
 def test_the_release_is_read(release: Path) -> None:
-    clips, findings, _ = read_clips(release)
+    clips, findings, *_ = read_clips(release)
     assert unknown(findings) == []
     assert set(clips["subject"]) == {"sub01", "sub02", "sub08", "sub19"}, "the sheet has 1, 2, 8 and 19"
     assert set(clips["label"]) == set(PUBLISHED_COUNTS["casme"]) - {"subjects"}
@@ -102,7 +102,7 @@ def test_frames_are_in_the_order_of_their_numbers(release: Path, frames: str, pr
 def test_a_clip_whose_offset_is_marked_as_missing_lasts_to_its_last_frame(release: Path) -> None:
     marked = [(number, row) for number, row in enumerate(rows_of(release), 1) if row[7] == "\\"]
     assert len(marked) == 2
-    clips, findings, _ = read_clips(release)
+    clips, findings, *_ = read_clips(release)
     assert [str(finding) for finding in findings] == [
         f"{release}/casme.xlsx, row {number}: casme/sub{int(str(row[1])):02d}/{row[3]}: "
         "offset '\\': the release marks none; used: up to the last frame"
@@ -169,7 +169,7 @@ def test_a_row_that_cannot_be_right_is_left_out_and_told(root: Path) -> None:
     clip, offset = str(cells[1][3]), int(str(cells[1][7]))
     cells[1][4] = str(offset + 1)
     rewrite(root / "casme.xlsx", cells)
-    clips, findings, _ = read_clips(root)
+    clips, findings, *_ = read_clips(root)
     assert clip not in set(clips["clip"])
     assert unknown(findings) == [
         f"{root}/casme.xlsx, row 2: casme/sub01/{clip}: onset {offset + 1} after offset {offset}; "
@@ -183,13 +183,13 @@ def test_a_folder_without_a_row_is_told(root: Path) -> None:
     twin = root / "Section A/sub19" / clip["clip"]
     shutil.copytree(clip["frames"], extra)
     shutil.copytree(clip["frames"], twin)
-    clips, findings, _ = read_clips(root, frames="original")
+    clips, findings, *_ = read_clips(root, frames="original")
     assert clips.iloc[-1]["frames"] == str(twin), "section A is looked into first"
     assert {finding.place for finding in findings if not finding.known} == {str(extra), clip["frames"]}
 
 
 def test_the_full_stand_in_has_the_published_counts(full: Path) -> None:
-    clips, findings, _ = read_clips(full)
+    clips, findings, *_ = read_clips(full)
     assert count_mismatch(clips, PUBLISHED_COUNTS) == ""
     assert len(clips) == 189
     assert unknown(findings) == []
@@ -236,6 +236,6 @@ def test_what_is_missing_is_named(root: Path, tmp_path: Path) -> None:
 
 def test_one_section_alone_is_read(root: Path) -> None:
     shutil.rmtree(root / "Section A")
-    clips, findings, _ = read_clips(root, frames="original")
+    clips, findings, *_ = read_clips(root, frames="original")
     assert set(clips["subject"]) == {"sub08", "sub19"}
     assert all("no such folder; left out" in text for text in unknown(findings))

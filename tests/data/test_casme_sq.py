@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from openpyxl import load_workbook
 
@@ -29,6 +30,7 @@ from mer.data.frames import list_frames
 from mer.data.label_sets import apply_labels, labels_of
 from mer.data.sheet import read_cells
 from mer.data.standins import write_standin
+from mer.data.videos import find_videos
 from mer.errors import MerError
 from mer.packaged import config_dir
 
@@ -77,7 +79,7 @@ def by_name(clips: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_the_release_is_read(release: Path) -> None:
-    clips, findings, _ = read_clips(release)
+    clips, findings, *_ = read_clips(release)
     rows = rows_of(release)
     assert rows[0]["number"] == "1", "the first row is a clip: there is no header"
     assert len(clips) == len(rows) == 21
@@ -143,7 +145,7 @@ def test_the_layouts_hold_the_same_clips(release: Path) -> None:
 
 
 def test_where_the_offset_is_0_the_apex_is_taken(release: Path) -> None:
-    clips, findings, _ = read_clips(release)
+    clips, findings, *_ = read_clips(release)
     odd = [row for row in rows_of(release) if row["offset"] == "0"]
     assert len(odd) == 2
     for row in odd:
@@ -163,7 +165,7 @@ def test_where_the_offset_is_0_the_apex_is_taken(release: Path) -> None:
     ],
 )
 def test_an_apex_that_cannot_be_is_missing(release: Path, odd: Any, problem: str) -> None:
-    clips, findings, _ = read_clips(release)
+    clips, findings, *_ = read_clips(release)
     (row,) = [row for row in rows_of(release) if odd(row)]
     clip = by_name(clips).loc[name_of(row)]
     assert clip["apex"] is pd.NA
@@ -184,7 +186,7 @@ def test_an_apex_that_cannot_be_is_missing(release: Path, odd: Any, problem: str
 
 def test_the_misspelt_word_is_corrected_and_told(release: Path) -> None:
     (row,) = [row for row in rows_of(release) if row["self_report"] == "happyiness"]
-    clips, findings, _ = read_clips(release)
+    clips, findings, *_ = read_clips(release)
     assert by_name(clips).loc[name_of(row), "label"] == "happiness"
     text = f"{name_of(row)}: label 'happyiness'; corrected: taken as happiness"
     assert [finding.known for finding in findings if str(finding).endswith(text)] == [True]
@@ -222,12 +224,79 @@ def test_kind_chooses_the_type_of_expression(release: Path) -> None:
 
 
 def test_a_long_video_without_a_row_is_no_finding(root: Path) -> None:
-    clips, findings, _ = read_clips(root, frames="original")
+    clips, findings, *_ = read_clips(root, frames="original")
     films = {str(path) for path in (root / "rawpic").glob("*/*")}
     assert len(films - set(clips["frames"])) > 0
     assert unknown(findings) == []
     assert unknown(read_clips(root, frames="original", kind="micro").findings) == []
     assert unknown(read_clips(root, frames="cropped", kind="micro").findings) == []
+
+
+def test_the_long_videos_without_a_row_are_still(root: Path) -> None:
+    films = {str(path) for path in (root / "rawpic").glob("*/*")}
+    reading = read_clips(root, frames="original")
+    assert reading.still is not None
+    assert set(reading.still["frames"]) == films - set(reading.clips["frames"])
+    first = reading.still.iloc[0]
+    folder = Path(first["frames"])
+    assert (first["database"], first["subject"], first["clip"]) == (
+        "casme_sq",
+        folder.parent.name,
+        folder.name,
+    )
+    assert (first["fps"], first["cropped"]) == (30.0, False)
+    videos = find_videos(reading.clips, reading.still)
+    assert len(videos.table) == len(films)
+    assert len(videos.expressions) == len(reading.clips) == 21
+    assert (videos.table["label"] == "none").sum() == len(reading.still) > 0
+    assert [read_clips(root, frames=name).still for name in ("cropped", "selected")] == [None, None]
+
+
+def test_of_one_kind_the_videos_with_the_other_alone_are_still(root: Path) -> None:
+    every = read_clips(root, frames="original")
+    micro = read_clips(root, frames="original", kind="micro")
+    assert every.still is not None
+    assert micro.still is not None
+    assert len(micro.clips) == 2
+    assert set(micro.still["frames"]) | set(micro.clips["frames"]) == {
+        str(path) for path in (root / "rawpic").glob("*/*")
+    }
+    assert set(every.still["frames"]) < set(micro.still["frames"])
+
+
+def test_a_video_whose_row_cannot_be_used_is_not_still(root: Path) -> None:
+    rows = rows_of(root)
+    clips = by_name(read_clips(root, frames="original").clips)
+    alone = clips[~clips.duplicated("frames", keep=False)]
+    row = next(row for row in rows if name_of(row) in alone.index)
+    change(root, row["row"], onset=None)
+    reading = read_clips(root, frames="original")
+    film = alone.loc[name_of(row), "frames"]
+    assert reading.still is not None
+    assert film not in set(reading.clips["frames"]) | set(reading.still["frames"])
+
+
+def test_a_still_video_without_frames_is_told(root: Path) -> None:
+    before = read_clips(root, frames="original").still
+    assert before is not None
+    folder = Path(before["frames"][0])
+    shutil.rmtree(folder)
+    folder.mkdir()
+    reading = read_clips(root, frames="original")
+    assert reading.still is not None
+    assert set(before["frames"]) - set(reading.still["frames"]) == {str(folder)}
+    (told,) = unknown(reading.findings)
+    assert told.startswith(f"{folder}: no frame in this folder; ")
+    assert told.endswith("; left out: unpack it again")
+
+
+def test_the_config_of_the_long_videos_leaves_no_expression_out(full: Path) -> None:
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        data = compose("train", ["data=casme_sq_original"]).data
+    options = {name: data.clips[name] for name in ("frames", "kind", "label")}
+    clips = read_clips(full, **options).clips
+    assert len(apply_labels(clips, list(data.classes), dict(data.label_map), full)[0]) == 357
+    assert data.clips.frames == "original"
 
 
 def test_a_folder_that_cannot_belong_to_a_row_is_told(root: Path) -> None:
@@ -248,7 +317,7 @@ def test_a_video_under_another_subject_s_number_is_used_and_told(root: Path) -> 
     before = read_clips(root, frames="original").clips
     film = next(path for path in (root / "rawpic/s19").iterdir() if str(path) in set(before["frames"]))
     other = film.rename(film.with_name(film.name.replace("19_", "23_", 1)))
-    clips, findings, _ = read_clips(root, frames="original")
+    clips, findings, *_ = read_clips(root, frames="original")
     pd.testing.assert_frame_equal(clips.drop(columns="frames"), before.drop(columns="frames"))
     assert str(other) in set(clips["frames"])
     assert unknown(findings) == [
@@ -257,7 +326,7 @@ def test_a_video_under_another_subject_s_number_is_used_and_told(root: Path) -> 
     ]
     # Beside the subject's own film the other is not used.
     shutil.copytree(other, film)
-    clips, findings, _ = read_clips(root, frames="original")
+    clips, findings, *_ = read_clips(root, frames="original")
     pd.testing.assert_frame_equal(clips, before)
     assert [finding.place for finding in findings if not finding.known] == [str(other)]
 
@@ -268,7 +337,7 @@ def test_a_row_that_cannot_be_used_is_left_out_and_told(root: Path) -> None:
     change(root, 6, number=23)
     change(root, 8, type="mega-expression")
     change(root, 9, onset=None)
-    clips, findings, _ = read_clips(root)
+    clips, findings, *_ = read_clips(root)
     assert len(clips) == len(rows) - 4
     told = unknown(findings)
     names = [name_of(row) for row in rows]
@@ -329,7 +398,7 @@ def test_what_is_missing_is_named(root: Path, tmp_path: Path) -> None:
 
 
 def test_the_full_stand_in_has_the_published_counts(full: Path) -> None:
-    clips, findings, _ = read_clips(full)
+    clips, findings, *_ = read_clips(full)
     assert len(clips) == 300 + 57
     assert count_mismatch(clips, PUBLISHED_COUNTS) == ""
     assert len(list((full / "rawpic").glob("*/*"))) == 87

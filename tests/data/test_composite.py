@@ -20,7 +20,7 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | None]:
 
 def test_each_database_keeps_its_reader_and_label_set(roots: dict[str, str | None]) -> None:
     labels = {"casme2": "4class", "casme_sq": "cross_dataset"}
-    clips, findings, published = composite.read_clips(
+    clips, findings, published, _ = composite.read_clips(
         databases=["casme2", "casme_sq"], labels=labels, roots=roots
     )
     assert set(clips["database"]) == {"casme2", "casme_sq"}

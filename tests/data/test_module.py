@@ -15,7 +15,7 @@ from mer.data.clips import validate
 from mer.data.encoded import EncodedSet
 from mer.data.module import Batch, BatchOrder, FoldData, Order, fold_seed, mix
 from mer.data.splits import Split, loso
-from mer.engine import quiet_lightning
+from mer.trainer import quiet_lightning
 from mer.errors import MerError
 
 CLASSES = ["a", "b", "c"]

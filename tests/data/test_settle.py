@@ -30,7 +30,7 @@ def row(
 def settled(root: Path, rows: list[dict[str, object]], **options: object) -> tuple[pd.DataFrame, list[str]]:
     table = pd.DataFrame(rows)
     table["row"] = range(2, len(table) + 2)
-    clips, findings, _ = settle(table, source=root / "sheet.xlsx", database="db", fps=200, **options)  # type: ignore[arg-type]
+    clips, findings, *_ = settle(table, source=root / "sheet.xlsx", database="db", fps=200, **options)  # type: ignore[arg-type]
     return clips, [str(finding).removeprefix(f"{root}/") for finding in findings]
 
 
@@ -170,6 +170,6 @@ def test_a_correction_applies_only_to_what_the_release_says(tmp_path: Path) -> N
         root = tmp_path / str(offset)
         folder = frames(root, "013_1_9", 5780, 5793)
         table = pd.DataFrame([row(folder, 5780, 5785, offset, subject="013")])
-        clips, findings, _ = settle(table, source=root, database="samm", fps=200)
+        clips, findings, *_ = settle(table, source=root, database="samm", fps=200)
         assert clips["offset"][0] == expected
         assert [finding.known for finding in findings] == [True] * told

@@ -4,7 +4,9 @@ from pathlib import Path
 import openpyxl
 import pandas as pd
 import pytest
+from hydra import compose, initialize_config_dir
 
+from mer import config
 from mer.data import megc2019_uvos
 from mer.data.clips import count_mismatch, map_labels
 from mer.data.findings import Finding, Reading
@@ -13,7 +15,9 @@ from mer.data.label_sets import labels_of
 from mer.data.smic import PUBLISHED_COUNTS, Kind, clip_name, read_clips, subject_name
 from mer.data.standins import write_standin
 from mer.data.standins.smic import LONG, SMALL
+from mer.data.videos import find_videos
 from mer.errors import MerError
+from mer.packaged import config_dir
 
 CROPPED = "SMIC_all_cropped/HS"
 RAW = "SMIC_all_raw/HS"
@@ -179,6 +183,50 @@ def test_the_second_micro_expression_of_a_video_is_told(small: Path) -> None:
     assert finding.place == f"{small / SHEET}, row {row[5].row}"
     assert finding.problem == f"another micro-expression in this video, {row[5].value} to {row[6].value}"
     assert (finding.outcome, finding.known) == ("used", True)
+
+
+def test_all_micro_expressions_of_a_video_can_be_read(root: Path) -> None:
+    book = openpyxl.load_workbook(root / SHEET)
+    row = next(row for row in book["HS"].iter_rows(min_row=2) if row[5].value is not None)
+    ends = (row[5].value, row[6].value, row[6].value + 1, row[6].value + 1)  # and a third, of one frame
+    row[7].value, row[8].value = ends[2:]
+    book.save(root / SHEET)
+    clip = clip_name(row[1].value)
+    plain, reading = (read_clips(root, frames="long", further=further) for further in (False, True))
+    assert len(reading.clips) == len(plain.clips) + 2
+    first, second, third = (row_of(reading.clips, name) for name in (clip, f"{clip}_2", f"{clip}_3"))
+    assert first.equals(row_of(plain.clips, clip))
+    assert (second["onset"], second["offset"], third["onset"], third["offset"]) == ends
+    for other in (second, third):
+        assert (other["label"], other["frames"]) == (first["label"], first["frames"])
+    told = [(finding.outcome, finding.action, finding.known) for finding in of(reading, clip)]
+    assert told == [("used", f"as the clip {clip}_{n}", True) for n in (2, 3)]
+    videos = find_videos(reading.clips)
+    assert len(videos.table) == len(plain.clips)
+    several = videos.table.index[videos.table["label"] == "several"]
+    assert videos.table["frames"][several].tolist() == [first["frames"]]
+    assert videos.expressions["clip"][videos.expressions["video"] == several[0]].tolist() == [
+        *(clip, f"{clip}_2", f"{clip}_3")
+    ]
+    row[8].value = None
+    book.save(root / SHEET)
+    reading = read_clips(root, frames="long", further=True)
+    assert len(reading.clips) == len(plain.clips) + 1
+    finding = of(reading, clip)[1]
+    assert finding.problem == f"another micro-expression in this video, {ends[2]} to ?"
+    assert (finding.outcome, finding.action, finding.known) == ("left out", "correct the row", False)
+    with pytest.raises(MerError, match=r"data.clips.further=true: a sheet is read with .*frames=long only"):
+        read_clips(root, frames="original", further=True)
+
+
+def test_the_config_of_the_long_videos_reads_all(small: Path) -> None:
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        data = compose("train", ["data=smic_long"]).data
+    read, options = config.function(data.clips, "data.clips")
+    assert read is read_clips
+    reading = read_clips(small, **options)
+    assert sum("another micro-expression" in finding.problem for finding in reading.findings) == 1
+    assert len(reading.clips) == len(SMALL) - 2 + 1
 
 
 def test_long_rows_and_folders_that_do_not_meet_are_found(root: Path) -> None:
