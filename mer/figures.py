@@ -10,7 +10,7 @@ from kornia.geometry.transform import resize
 from torch import Tensor
 from torchvision.utils import flow_to_image
 
-from mer import config
+from mer import config, spotting_pictures
 from mer.data.encoding_batches import frame_numbers
 from mer.data.faces import Face
 from mer.data.frames import read_clip
@@ -23,15 +23,19 @@ from mer.prepare import read_table, ready_clips
 
 SIDE = 168  # pixels of each picture in a sheet
 USAGE = """usage: mer figures encodings [overrides of `mer train`]
+       mer figures spotting <run folder> [--video NAME]...
 
 encodings  for a clip of each class: its frames, each encoding, the flow as a colour wheel, the strain
            (hue is the flow's direction, saturation its length relative to the clip's longest)
+spotting   for each video named, or the first: frames, true and predicted intensity and states over time,
+           true and spotted intervals
 
-The picture goes to <runs_dir>/figures/. Frames of people are licensed: do not publish it without looking."""
+The picture goes to <runs_dir>/figures/, those of spotting to <run folder>/figures/. Frames of people are
+licensed: do not publish it without looking."""
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Draw one kind of figure and print its path.
+    """Draw one kind of figure and print the path of each.
 
     Raises:
         MerError: an unknown figure, or bad input.
@@ -40,8 +44,12 @@ def main(arguments: Sequence[str]) -> None:
         print(USAGE)
         return
     name, *overrides = arguments
+    if name == "spotting":
+        for path in spotting_pictures.draw(overrides):
+            print(path)
+        return
     if name != "encodings":
-        raise MerError(f"no figure {name!r}; there is encodings")
+        raise MerError(f"no figure {name!r}; there is encodings, and spotting of a run")
     print(draw_encodings(overrides))
 
 
