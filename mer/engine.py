@@ -4,97 +4,37 @@ One thread a fold, also for a fold alone: two threads sum in another order and g
 depends on (recipe, split, encoded set) only, so neither the number of workers nor the order matters.
 """
 
-import ctypes
-import logging
 import multiprocessing
 import os
 import signal
 import threading
 import time
 import traceback
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing.connection import wait
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from mer import runs
-from mer.augment import Augmentation
 from mer.data.encoded import EncodedSet, open_set
-from mer.data.module import FoldData, Order
+from mer.data.module import FoldData
 from mer.data.splits import Split, subject_names
 from mer.errors import MerError
 from mer.estimators import SVM, fit_estimator
+from mer.feature_difference import FeatureDifference
+from mer.job import Job, Outcome, Trained
 from mer.tasks.epoch_log import EpochLog
 from mer.tasks.epoch_predictions import EpochPredictions
+from mer.trainer import make_trainer, quiet_lightning, train, use_one_thread
+from mer.video_engine import fit_videos
 from mer.weights import find_weights, load_weights, save_weights
-
-Store = Literal["last", "every_epoch"]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything but the data that decides a fold's weights, and what is kept of them.
-
-    ``store`` is the epochs whose test predictions are kept; ``init`` a run folder whose weights the folds
-    start from; ``save_weights`` leaves the weights in each fold's folder.
-    """
-
-    network: Callable[..., nn.Module | SVM]
-    task: Callable[..., pl.LightningModule]
-    optimizer: Callable[..., Optimizer]
-    scheduler: Callable[..., LRScheduler] | None
-    epochs: int
-    batch_size: int
-    order: Order
-    class_weights: Literal["none", "balanced"]
-    seed: int
-    augment: Augmentation | None = None
-    store: Store = "last"
-    init: Path | None = None
-    save_weights: bool = False
-
-
-@dataclass(frozen=True)
-class Job:
-    """The folds of one run: where they go, what they read, how they are trained."""
-
-    run: Path
-    clips: pd.DataFrame
-    classes: list[str]
-    encoded: Path
-    recipe: Recipe
-    record: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one fold ended; ``error`` is empty where it is done."""
-
-    fold: str
-    seconds: float
-    error: str = ""
-
-
-class Trained(NamedTuple):
-    """What training a fold gives: predictions of the test clips, metrics an epoch, the network."""
-
-    predictions: pd.DataFrame
-    metrics: pd.DataFrame
-    network: nn.Module | None
 
 
 def train_folds(job: Job, splits: Sequence[Split], workers: int) -> Iterator[Outcome]:
@@ -143,6 +83,8 @@ def train_fold(job: Job, split: Split, encoded: EncodedSet) -> Outcome:
                         trained.network,
                         subject_names(job.clips.loc[[*split.train, *split.validation]]),
                     )
+                if trained.spotted is not None:
+                    runs.write_spotting(folder, *trained.spotted)
                 seconds = time.perf_counter() - start
                 record = job.record | {
                     "fold": split.fold,
@@ -163,6 +105,8 @@ def train_fold(job: Job, split: Split, encoded: EncodedSet) -> Outcome:
 
 def fit(job: Job, split: Split, encoded: EncodedSet) -> Trained:
     """Train and test one fold."""
+    if job.labels is not None:
+        return fit_videos(job, job.labels, split, encoded)
     recipe = job.recipe
     data = FoldData(
         clips=job.clips,
@@ -177,6 +121,8 @@ def fit(job: Job, split: Split, encoded: EncodedSet) -> Trained:
     pl.seed_everything(data.seed, verbose=False)
     network = recipe.network(in_channels=data.in_channels, num_classes=data.num_classes)
     weights = data.class_weights() if recipe.class_weights == "balanced" else None
+    if isinstance(network, FeatureDifference):
+        raise MerError("network: feature differences score the frames of videos; use task=spotting")
     if isinstance(network, SVM):
         probabilities = fit_estimator(network, data.images, data.targets, split, class_weights=weights)
         return Trained(
@@ -189,23 +135,8 @@ def fit(job: Job, split: Split, encoded: EncodedSet) -> Trained:
     log = EpochLog()
     kept = EpochPredictions(data.test_batches()) if recipe.store == "every_epoch" else None
     with quiet_lightning():
-        trainer = pl.Trainer(
-            accelerator="cpu",
-            devices=1,
-            max_epochs=recipe.epochs,
-            logger=log,
-            log_every_n_steps=1,
-            callbacks=[kept] if kept else None,
-            # Each of these doubles the time of runs this small.
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-        )
-        try:
-            trainer.fit(task, datamodule=data)
-        except SystemExit as error:  # what Lightning makes of Ctrl-C
-            raise KeyboardInterrupt from error
+        trainer = make_trainer(recipe.epochs, log, [kept] if kept else [])
+        train(trainer, task, data)
         batches = trainer.predict(task, datamodule=data) or []
     rows = torch.cat([batch[0] for batch in batches]).tolist()
     probabilities = torch.cat([batch[1] for batch in batches]).numpy()
@@ -229,37 +160,6 @@ def _predictions(
     for k, name in enumerate(job.classes):
         predictions[f"p_{name}"] = probabilities[:, k]
     return predictions
-
-
-def use_one_thread() -> None:
-    """Let torch compute with one thread and keep the memory that it frees.
-
-    glibc hands every buffer over 32 MiB, and the top of its heap, back to the kernel, and each training
-    step then faults the same pages in again: half of the time of a small network's step.
-    """
-    torch.set_num_threads(1)
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return  # not glibc
-    trim_threshold, mmap_threshold = -1, -3  # malloc.h
-    mallopt(mmap_threshold, 1 << 30)
-    mallopt(trim_threshold, (1 << 31) - 1)
-
-
-@contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """Silence what Lightning says of every tiny fit; each filter carries its reason."""
-    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        # Lightning 2.6.6 uses torch's LeafSpec, which torch 2.14 deprecates.
-        warnings.filterwarnings("ignore", message=r".*LeafSpec.*", category=FutureWarning)
-        # A protocol without validation rows gives Lightning an empty list of loaders.
-        warnings.filterwarnings("ignore", message=r"Total length of `list` across ranks is zero.*")
-        # The images are in memory: loader workers would only copy them.
-        warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
-        yield
 
 
 _worker: tuple[Job, EncodedSet] | None = None

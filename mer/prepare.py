@@ -21,8 +21,11 @@ from mer.data.findings import Finding, as_reading, check_strict, summary
 from mer.data.label_sets import apply_labels, check_labels
 from mer.data.preparation import Ready, make_ready
 from mer.data.roots import find_root
+from mer.data.sequences import NONE, VideoLabels
 from mer.data.standins import is_standin
+from mer.data.videos import Videos, find_videos, video_frames
 from mer.errors import MerError
+from mer.tasks.spotting import Spotting
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Table:
         mismatch: how the counts differ from the published ones, empty where they agree; None where
             nothing is published.
         synthetic: whether these are drawn faces.
+        still: videos that hold no expression, or None where the reader knows none.
         source: root, or the database's name where there is none.
     """
 
@@ -47,17 +51,19 @@ class Table:
     mismatch: str | None
     synthetic: bool
     source: str
+    still: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The data of a run, before any fold is trained."""
+    """The data of a run, before any fold is trained; with ``labels``, the clips are videos."""
 
     clips: pd.DataFrame
     classes: list[str]
     splits: list[protocols.Split]
     encoded: EncodedSet
     synthetic: bool
+    labels: VideoLabels | None = None
 
 
 def prepare(cfg: DictConfig) -> Prepared:
@@ -75,7 +81,8 @@ def prepare(cfg: DictConfig) -> Prepared:
     tell(cfg, table, findings)
     splits = make_splits(cfg, ready.clips)
     encoded = encode(ready.clips, encoding, faces=ready.faces, device=device(cfg))
-    return Prepared(ready.clips, table.classes, splits, encoded, table.synthetic)
+    labels = None if ready.videos is None else _video_labels(table, ready.videos, ready.clips)
+    return Prepared(ready.clips, table.classes, splits, encoded, table.synthetic, labels)
 
 
 def read_table(cfg: DictConfig) -> Table:
@@ -90,7 +97,7 @@ def read_table(cfg: DictConfig) -> Table:
     # Data that the project makes itself has no root, and a composite has several.
     root = find_root(cfg.data.name, cfg.data.root) if "root" in cfg.data else None
     result = config.call(read, "data.clips", *([] if root is None else [root]), **options)
-    clips, findings, published = as_reading(result)
+    clips, findings, published, still = as_reading(result)
     source = str(root or cfg.data.name)
     mapped, classes = apply_labels(clips, cfg.data.classes, cfg.data.label_map, source)
     if published is None:
@@ -103,12 +110,24 @@ def read_table(cfg: DictConfig) -> Table:
         mismatch=clip_table.count_mismatch(clips, published) if published else None,
         synthetic=_is_synthetic(clips),
         source=source,
+        still=still,
     )
 
 
 def ready_clips(cfg: DictConfig, table: Table, encoding: nn.Module | None) -> Ready:
-    """Faces and apexes, as the config wants them; see ``make_ready``."""
-    return make_ready(table.mapped, encoding, faces=face_options(cfg), apex=cfg.apex)
+    """Faces and apexes, as the config wants them, see ``make_ready``; of videos where the task scores them."""
+    if not scores_videos(cfg):
+        return make_ready(table.mapped, encoding, faces=face_options(cfg), apex=cfg.apex)
+    # Of all clips: an expression whose label is in no class is one to be spotted.
+    videos = find_videos(table.clips, table.still)
+    ready = make_ready(videos.table, encoding, faces=face_options(cfg), apex=cfg.apex)
+    return ready._replace(findings=[*videos.findings, *ready.findings], videos=videos)
+
+
+def scores_videos(cfg: DictConfig) -> bool:
+    """Whether the task scores the frames of videos, and does not only classify clips."""
+    found, _ = config.function(cfg.task, "task")
+    return isinstance(found, type) and issubclass(found, Spotting)
 
 
 def face_options(cfg: DictConfig) -> FaceOptions:
@@ -167,6 +186,19 @@ def tell(cfg: DictConfig, table: Table, findings: Sequence[Finding]) -> None:
             f"{table.source}: {summary(findings)}; `mer audit data={cfg.data.name}` lists them",
             file=sys.stderr,
         )
+
+
+def _video_labels(table: Table, videos: Videos, kept: pd.DataFrame) -> VideoLabels:
+    """The annotation of the videos that are kept, under the run's label map and control."""
+    row = {path: number for number, path in enumerate(kept["frames"])}
+    place = videos.expressions["video"].map(videos.table["frames"].map(row))
+    expressions = videos.expressions.assign(video=place)[place.notna()].astype({"video": "int64"})
+    expressions = expressions.sort_values(["video", "onset"], kind="stable", ignore_index=True)
+    keys = table.mapped[clip_table.KEY].itertuples(index=False, name=None)
+    classes = dict(zip(keys, clip_table.targets(table.mapped, table.classes), strict=True))
+    found = expressions[clip_table.KEY].itertuples(index=False, name=None)
+    targets = [classes.get(key, NONE) for key in found]
+    return VideoLabels(video_frames(videos._replace(table=kept)), expressions, targets)
 
 
 def _is_synthetic(clips: pd.DataFrame) -> bool:

@@ -18,14 +18,16 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from mer import runs
+from mer import runs, spotting_scores
 from mer.data.encoded import EncodedSet
-from mer.engine import Outcome
+from mer.job import Outcome
 from mer.plots import confusion_figure, image_sheet, save_figure
 from mer.scores import pooled_confusion, subset_scores
 from mer.selection import select
 
 SHEET_CLIPS = 24
+COUNTS = ("clips", "videos", "expressions")
+SPOTTING = ["videos", "expressions", "auc", "interval_f1", "false_alarms"]
 
 
 def show_progress(outcomes: Iterable[Outcome], folder: Path, chosen: int, pending: int) -> list[Outcome]:
@@ -57,11 +59,26 @@ def show_progress(outcomes: Iterable[Outcome], folder: Path, chosen: int, pendin
 def conclude(folder: Path, clips: pd.DataFrame, encoded: EncodedSet, logger: Any) -> None:
     """Score a complete run, draw its pictures, log it where a logger is configured."""
     plan = runs.read_plan(folder)
-    predictions = select(runs.read_predictions(folder), "last")
-    scores = subset_scores(predictions, plan.classes)
     title = " ".join(folder.parts[-5:])
-    confusion = folder / "confusion.png"
-    save_figure(confusion_figure(pooled_confusion(predictions, plan.classes), plan.classes, title), confusion)
+    if plan.clips:
+        predictions = select(runs.read_predictions(folder), "last")
+        show_scores(subset_scores(predictions, plan.classes), str(folder))
+        matrix = pooled_confusion(predictions, plan.classes)
+        save_figure(confusion_figure(matrix, plan.classes, title), folder / "confusion.png")
+    if plan.videos:
+        show_scores(spotting_scores.scores(*runs.read_spotting(folder))[SPOTTING], f"{folder}: spotting")
+    else:
+        _draw_encoded(folder, plan, clips, encoded, title)
+    if plan.clips and logger is not None and logger.get("name") == "wandb":
+        from mer.wandb_log import log_run  # wandb takes a second to import
+
+        log_run(folder, logger)
+
+
+def _draw_encoded(
+    folder: Path, plan: runs.Plan, clips: pd.DataFrame, encoded: EncodedSet, title: str
+) -> None:
+    """A sheet of encoded images of each class."""
     shown = clips.groupby("label", group_keys=False).head(-(-SHEET_CLIPS // len(plan.classes))).index
     captions = (clips.loc[shown, "subject"] + " " + clips.loc[shown, "label"]).tolist()
     rows = torch.tensor(list(shown))
@@ -70,11 +87,6 @@ def conclude(folder: Path, clips: pd.DataFrame, encoded: EncodedSet, logger: Any
     images = encoded.images[rows].contiguous()
     if images.shape[1] in (1, 3) and images.min() >= 0 and images.max() <= 255:  # raw sums are no picture
         save_figure(image_sheet(images.numpy(), captions, title), folder / "encoded.png")
-    show_scores(scores, str(folder))
-    if logger is not None and logger.get("name") == "wandb":
-        from mer.wandb_log import log_run  # wandb takes a second to import
-
-        log_run(folder, logger)
 
 
 def show_scores(scores: pd.DataFrame, title: str) -> None:
@@ -84,6 +96,6 @@ def show_scores(scores: pd.DataFrame, title: str) -> None:
     for name in scores.columns:
         table.add_column(name, justify="right")
     for subset, row in scores.iterrows():
-        cells = [str(int(row["clips"])), *(f"{row[name]:.4f}" for name in scores.columns[1:])]
+        cells = [str(int(row[name])) if name in COUNTS else f"{row[name]:.4f}" for name in scores.columns]
         table.add_row(str(subset), *cells)
     Console(soft_wrap=True).print(table)

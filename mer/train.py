@@ -19,9 +19,13 @@ from torch.optim.lr_scheduler import LRScheduler
 from mer import config, report, runs
 from mer.augment import Augmentation
 from mer.data import splits as protocols
-from mer.engine import Job, Recipe, train_folds
+from mer.data.sequences import NONE
+from mer.engine import train_folds
 from mer.errors import MerError
 from mer.estimators import SVM, check_descriptors
+from mer.feature_difference import FeatureDifference
+from mer.job import Job, Recipe
+from mer.networks.time_contrast import TimeContrastNet
 from mer.packaged import config_dir
 from mer.prepare import Prepared, list_folds, prepare
 from mer.sweep import expand
@@ -80,9 +84,9 @@ def run(cfg: DictConfig) -> Path:
         config=config.deciding(cfg),
         classes=prepared.classes,
         folds=[split.fold for split in prepared.splits],
-        clips=len({row for split in prepared.splits for row in split.test}),
         content=prepared.encoded.content,
         synthetic=prepared.synthetic,
+        **_tested(recipe, prepared),
     )
     runs.start(folder, plan)
     record = {
@@ -94,7 +98,9 @@ def run(cfg: DictConfig) -> Path:
         "content": prepared.encoded.content,
         "config": config.resolved(cfg),
     }
-    job = Job(folder, prepared.clips, prepared.classes, prepared.encoded.folder, recipe, record)
+    job = Job(
+        *(folder, prepared.clips, prepared.classes, prepared.encoded.folder, recipe, record), prepared.labels
+    )
     pending = [split for split in chosen if runs.state(folder, split.fold) != "done"]
     workers = (os.cpu_count() or 1) if cfg.workers == "auto" else int(cfg.workers)
     outcomes = report.show_progress(train_folds(job, pending, workers), folder, len(chosen), len(pending))
@@ -110,6 +116,17 @@ def run(cfg: DictConfig) -> Path:
     return folder
 
 
+def _tested(recipe: Recipe, prepared: Prepared) -> dict[str, int]:
+    """How many clips and videos a complete run has tested."""
+    rows = {row for split in prepared.splits for row in split.test}
+    if prepared.labels is None:
+        return {"clips": len(rows)}
+    videos = prepared.labels.expressions["video"]
+    found = [video in rows and k != NONE for video, k in zip(videos, prepared.labels.targets, strict=True)]
+    classifies = not issubclass(getattr(recipe.network, "func", type), FeatureDifference)
+    return {"clips": sum(found) * classifies, "videos": len(rows)}
+
+
 def make_recipe(cfg: DictConfig) -> Recipe:
     """The recipe of a config, checked before any data is read."""
     plain = config.resolved(cfg)
@@ -121,7 +138,7 @@ def make_recipe(cfg: DictConfig) -> Recipe:
         if not isinstance(cfg[name], int) or cfg[name] < least:
             raise MerError(f"{name}={cfg[name]!r}: give a whole number, at least {least}")
     return Recipe(
-        network=config.factory(plain["network"], (nn.Module, SVM), "network"),
+        network=config.factory(plain["network"], (nn.Module, SVM, FeatureDifference), "network"),
         task=config.factory(plain["task"], pl.LightningModule, "task"),
         optimizer=config.factory(plain["optimizer"], Optimizer, "optimizer"),
         scheduler=plain["scheduler"] and config.factory(plain["scheduler"], LRScheduler, "scheduler"),
@@ -148,6 +165,16 @@ def try_out(recipe: Recipe, prepared: Prepared) -> None:
     frames = [] if prepared.encoded.lengths is None else [2]  # of a sequence
     try:
         network = recipe.network(in_channels=channels, num_classes=len(prepared.classes))
+        scores_frames = isinstance(network, TimeContrastNet | FeatureDifference)
+        if scores_frames != (prepared.labels is not None):
+            raise MerError(
+                f"network={type(network).__name__} scores the frames of videos: give it task=spotting"
+                if scores_frames
+                else f"task=spotting scores the frames of videos, which {type(network).__name__} does not: "
+                "choose network=time_contrast, lbp_difference or hoof_difference"
+            )
+        if isinstance(network, FeatureDifference):
+            return
         if isinstance(network, SVM):
             check_descriptors(prepared.encoded.images)
             if recipe.augment is not None:

@@ -16,7 +16,10 @@ from mer.errors import MerError
 from mer.packaged import config_dir
 from mer.train import make_recipe
 
-GROUPS = ("data", "encoding", "network", "protocol", "logger", "augment", "experiment", "variant")
+GROUPS = (
+    *("data", "encoding", "network", "protocol", "task", "optimizer", "logger", "augment"),
+    *("experiment", "variant"),
+)
 SHIPPED = [(group, name) for group in GROUPS for name in config.names(group)]
 # Sides below which a network refuses: the others take 28, or `size`, which their layers need.
 SMALLEST = {"alexnet": 63, "googlenet": 47, "vgg16": 32, "vgg19": 32}
@@ -39,14 +42,20 @@ def test_a_shipped_config_composes_and_builds(group: str, name: str) -> None:
         cfg.network.weights = None  # a run fetches them, a test never does
     recipe = make_recipe(cfg)
     classes = len(cfg.data.classes or "ab")  # null: as many as the user's data has
-    network = recipe.network(in_channels=3, num_classes=classes)
     kind = cfg.network._target_.rpartition(".")[2].lower()
+    channels = 5 if kind == "timecontrastnet" else 3
+    network = recipe.network(in_channels=channels, num_classes=classes)
     if not isinstance(network, nn.Module):
-        assert kind == "svm"  # of descriptors
+        assert kind in ("svm", "featuredifference")  # of descriptors; of videos
         return
     size = cfg.network.get("size", SMALLEST.get(kind, 28))
-    assert network.eval()(torch.zeros(2, 3, size, size)).shape == (2, classes)
-    recipe.task(network, optimizer=recipe.optimizer).configure_optimizers()
+    if channels == 5:
+        steps = network.eval()(torch.zeros(1, 3, channels, size, size))
+        assert (steps.logits.shape, steps.intensity.shape) == ((1, 2, classes), (1, 2))
+    else:
+        assert network.eval()(torch.zeros(2, channels, size, size)).shape == (2, classes)
+    if (channels == 5) == ("pretrain_epochs" in cfg.task):
+        recipe.task(network, optimizer=recipe.optimizer).configure_optimizers()
     config.function(cfg.data.clips, "data.clips")
     config.function(cfg.protocol, "protocol")
     if cfg.encoding is not None:

@@ -16,7 +16,8 @@ from mer import runs, selection
 from mer.data import splits
 from mer.data.encoded import encode
 from mer.data.megc2019_uvos import read_clips
-from mer.engine import Job, Outcome, Recipe, train_folds
+from mer.engine import train_folds
+from mer.job import Job, Outcome, Recipe
 from mer.networks import LAENet
 from mer.tasks import Classification
 from tests.trees import write_megc2019_uvos

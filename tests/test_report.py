@@ -11,7 +11,7 @@ from matplotlib.image import imread
 
 from mer import report, runs
 from mer.data.encoded import EncodedSet
-from mer.engine import Outcome
+from mer.job import Outcome
 from mer.errors import MerError
 from mer.scores import subset_scores
 from tests.run_folder import CLASSES, FOLDS, make_run

@@ -13,7 +13,7 @@
             failed.txt               why the last attempt ended, where there is no run.yaml
 """
 
-from mer.runs._fold import claim, fail, finish, fold_folder, read_metrics, read_record, state
+from mer.runs._fold import State, claim, fail, finish, fold_folder, read_metrics, read_record, state
 from mer.runs._plan import BASE_VARIANT, NEUTRAL_KEYS, Plan, RunKey, find, read_plan, start
 from mer.runs._predictions import KEY, read_predictions
 from mer.runs._spotting import read_spotting, write_spotting
@@ -24,6 +24,7 @@ __all__ = [
     "NEUTRAL_KEYS",
     "Plan",
     "RunKey",
+    "State",
     "claim",
     "fail",
     "find",
