@@ -1,8 +1,8 @@
 """Drawn videos for spotting: when does an expression happen, beside what else moves in a face?
 
 A subject is a drawn face, as in ``synthetic``. Most videos hold one expression, some two or three, some none.
-In every one of them the eyes blink and the head nods or turns, at any time; the light drifts and the sensor has noise. None of it knows the label or the
-time of an expression (``drawn_video``).
+In every one of them the eyes blink and the head nods or turns, at any time; the light drifts and the sensor
+has noise. None of it knows the label or the time of an expression (``drawn_video``).
 
 How hard it is was decided before any network was trained on it, and fixed: expressions of 2 to 3 px at size
 112, nods and turns of 1 to 2 px that come and go within 3 to 12 frames, a blink or more. All that was looked

@@ -34,6 +34,6 @@ __all__ = [
     "ResNet34",
     "ResNet50",
     "STSTNet",
-    "TimeContrastNet",
     "SqueezeNet",
+    "TimeContrastNet",
 ]

@@ -1,0 +1,175 @@
+"""Runs that score the frames of videos, as a user starts them, on tiny drawn videos."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from mer import runs, train
+from mer.data.drawn_clip import LABELS
+from mer.data.sequences import VideoLabels
+from mer.data.splits import Split
+from mer.data.synthetic_videos import read_clips, write_synthetic_videos
+from mer.errors import MerError
+from mer.spotting_scores import scores
+from mer.video_engine import class_weights, recognise, surroundings
+
+Mer = Callable[..., Path]
+TINY = (
+    *("subjects=3", "clips_per_class=1", "still=1", "long=1", "size=32"),
+    *("length=[34,36]", "long_length=[110,112]"),
+)
+
+
+@pytest.fixture
+def mer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mer:
+    """``mer train`` on tiny drawn videos; gives the run folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*overrides: str) -> Path:
+        tiny = [f"data.clips.{option}" for option in TINY]
+        quick = ["encoding.size=32", "encoding.warps=1", "encoding.outer_iterations=1"]
+        train.main(["data=synthetic_videos", *tiny, *quick, "workers=1", "tag=tiny", *overrides])
+        (found,) = Path("runs").glob("*/*.tiny/*/*/seed-0")
+        return found
+
+    return call
+
+
+SMALL = (
+    *("experiment=timecontrast_small", "network.width=0.0625", "network.context_dilation=2"),
+    *("epochs=2", "task.pretrain_epochs=1"),
+)
+
+
+def drawn_clips() -> tuple[pd.DataFrame, pd.DataFrame]:
+    root = write_synthetic_videos(
+        subjects=3,
+        clips_per_class=1,
+        still=1,
+        long=1,
+        size=32,
+        length=(34, 36),
+        long_length=(110, 112),
+    )
+    reading = read_clips(root)
+    assert reading.still is not None
+    return reading.clips, reading.still
+
+
+def test_a_run_scores_every_frame_and_classifies_every_expression(
+    mer: Mer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = mer(*SMALL)
+    clips, still = drawn_clips()
+    plan = runs.read_plan(run)
+    assert (plan.clips, plan.videos, len(plan.folds), plan.synthetic) == (len(clips), 15, 3, True)
+    frames, expressions = runs.read_spotting(run)
+    counts = frames.groupby(["subject", "video"]).size()
+    assert len(counts) == 15
+    assert counts.between(34, 112).all()
+    assert frames["score"].between(0, 1).all()
+    assert expressions[["subject", "clip"]].values.tolist() == clips[["subject", "clip"]].values.tolist()
+    # Videos without an expression are scored too, and nothing is inside.
+    nothing = frames.set_index(["subject", "video"]).loc[
+        list(still[["subject", "clip"]].itertuples(index=False))
+    ]
+    assert len(nothing) > 0
+    assert not nothing["inside"].any()
+    # The true curve is 1 at each apex.
+    numbered = frames.set_index(["subject", "video", "frame"])["intensity"]
+    tops = numbered.loc[list(expressions[["subject", "video", "apex"]].itertuples(index=False, name=None))]
+    assert (tops == 1).all()
+    predictions = runs.read_predictions(run)
+    assert sorted(predictions["clip"]) == sorted(clips["clip"])
+    assert predictions[[f"p_{name}" for name in LABELS]].sum(axis=1).to_numpy() == pytest.approx(1)
+    assert np.isfinite(scores(frames, expressions)["auc"]["all"])
+    assert "auc" in capsys.readouterr().out
+    assert (run / "confusion.png").exists()
+
+
+def test_the_same_run_gives_the_same_bytes(mer: Mer) -> None:
+    def written(run: Path) -> list[bytes]:
+        names = ("predictions.parquet", "frames.parquet", "expressions.parquet", "metrics.csv")
+        return [(runs.fold_folder(run, "synthetic/s02") / name).read_bytes() for name in names]
+
+    run = mer(*SMALL, "fold=synthetic/s02")
+    one = written(run)
+    run.rename("first")
+    assert written(mer(*SMALL, "fold=#1")) == one
+
+
+@pytest.mark.parametrize("feature", ["lbp", "hoof"])
+def test_a_feature_difference_is_a_run_like_any_other(mer: Mer, feature: str) -> None:
+    run = mer(f"experiment={feature}_difference", *(["network.flow=consecutive"] * (feature == "hoof")))
+    plan = runs.read_plan(run)
+    assert (plan.clips, plan.videos) == (0, 15)
+    assert runs.read_predictions(run).empty
+    frames, expressions = runs.read_spotting(run)
+    assert len(frames.drop_duplicates(["subject", "video"])) == 15
+    assert frames["score"].min() >= 0
+    assert 0 < scores(frames, expressions)["auc"]["all"] < 1
+
+
+def test_an_expression_without_a_class_is_spotted_and_not_classified(mer: Mer) -> None:
+    mapped = "data.label_map={negative: negative, positive: positive, surprise: null}"
+    run = mer(*SMALL, mapped, "data.classes=[negative,positive]", "fold=synthetic/s01")
+    predictions = pd.read_parquet(runs.fold_folder(run, "synthetic/s01") / "predictions.parquet")
+    assert set(predictions["label"]) == {"negative", "positive"}
+    _, expressions = runs.read_spotting(run, partial=True)
+    assert "surprise" in set(expressions["label"])
+
+
+def test_shuffled_labels_change_classes_and_no_intensity(mer: Mer) -> None:
+    run = mer(*SMALL, "data.control=shuffled_labels", "fold=synthetic/s01")
+    clips, _ = drawn_clips()
+    labels = clips.set_index(["subject", "clip"])["label"]
+    predictions = pd.read_parquet(runs.fold_folder(run, "synthetic/s01") / "predictions.parquet")
+    shuffled = predictions.set_index(["subject", "clip"])["label"]
+    assert (shuffled != labels.loc[shuffled.index]).any()
+    frames, expressions = runs.read_spotting(run, partial=True)
+    assert frames["inside"].sum() == (expressions["offset"] - expressions["onset"] + 1).sum()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ((*SMALL, "store=every_epoch"), "store=every_epoch: frames are scored after the last epoch only"),
+        (("network=time_contrast", "encoding=frames_and_flow"), "give it task=spotting"),
+        (("task=spotting", "encoding=frames_and_flow", "network=laenet"), "which LAENet does not"),
+        ((*SMALL, "augment=pool"), "a pool of variants is for images"),
+        (("experiment=timecontrast_small", "encoding=apex_flow"), "no onset or apex"),
+    ],
+)
+def test_what_does_not_fit_is_named(mer: Mer, overrides: tuple[str, ...], message: str) -> None:
+    with pytest.raises(MerError, match=message):
+        mer(*overrides)
+
+
+# --- what a fold's numbers are made of ---
+
+
+def test_an_expression_is_recognised_by_its_frames_weighted_by_intensity() -> None:
+    probabilities = torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]])
+    assert recognise(np.array([0.0, 1.0, 3.0]), probabilities).tolist() == [0.125, 0.875]
+    assert recognise(np.zeros(3), probabilities).tolist() == pytest.approx([0.5, 0.5])
+
+
+def test_the_frames_around_an_expression_end_halfway_to_its_neighbours() -> None:
+    assert surroundings(np.array([5]), np.array([9])).tolist() == [[-np.inf, np.inf]]
+    apart = surroundings(np.array([5, 20, 40]), np.array([10, 30, 50]))
+    assert apart.tolist() == [[-np.inf, 15], [15, 35], [35, np.inf]]
+    # One inside another: each keeps its own frames.
+    nested = surroundings(np.array([10, 12]), np.array([40, 20]))
+    assert nested.tolist() == [[-np.inf, 40], [12, np.inf]]
+
+
+def test_class_weights_count_the_training_expressions() -> None:
+    expressions = pd.DataFrame({"video": [0, 0, 1, 2, 2, 3]})
+    labels = VideoLabels([], expressions, [0, 0, 1, 1, 1, 0])
+    split = Split("one", train=(0, 1), validation=(), test=(2, 3))
+    found = class_weights(labels, split, 3)
+    assert found.tolist() == [0.75, 1.5, 0.0]
