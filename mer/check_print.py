@@ -9,17 +9,11 @@ from typing import Any
 
 from mer.atomic import write_text
 from mer.errors import MerError
-from mer.print_findings import Finding, compare, findings
+from mer.print_findings import compare, findings
+from mer.print_notes import FOUND, VERDICTS, Finding, write_found
 from mer.print_readings import check_matrix, check_row, describe_row
 
 NAME = "print_check.yaml"
-VERDICTS = {
-    "consistent": "consistent",
-    "only if": "consistent only if something is read otherwise",
-    "inconsistent": "inconsistent",
-    "undecided": "undecided",
-    "not checked": "not checked",
-}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -56,8 +50,8 @@ def report(paper: str, found: Sequence[Finding]) -> str:
         lines += ["", f"## {where}", ""]
         for finding in found:
             if finding.where == where:
-                about = ", ".join(filter(None, [finding.row, finding.subset]))
-                lines.append(f"- {about + ': ' if about else ''}**{finding.verdict}**: {finding.text}")
+                about = f"{finding.about}: " if finding.about else ""
+                lines.append(f"- {about}**{finding.verdict}**: {finding.text}")
     return "\n".join(lines) + "\n"
 
 
@@ -85,7 +79,11 @@ def _parser() -> argparse.ArgumentParser:
         default="row",
         help="what a cell is a percentage of (default: its row)",
     )
-    parser.add_argument("--write", action="store_true", help="write print_check.md beside each file")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help=f"write print_check.md beside each file, and {FOUND}, which tables take footnotes from",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object in place of text")
     return parser
 
@@ -102,7 +100,8 @@ def _papers(given: Sequence[Path], *, write: bool, as_json: bool) -> None:
         markdown = report(paper, found)
         if write:
             write_text(path.with_suffix(".md"), markdown)
-            print(f"written to {path.with_suffix('.md')}", file=sys.stderr)
+            for written in (path.with_suffix(".md"), write_found(path.parent, paper, found)):
+                print(f"written to {written}", file=sys.stderr)
         if not as_json:
             print(markdown)
     if as_json:

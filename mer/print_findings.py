@@ -7,7 +7,6 @@ their sets and the gains that the text claims, and what cannot be checked. A fin
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from mer import metrics
 from mer.errors import MerError
 from mer.print_check import correct_clips, printed_interval
+from mer.print_notes import Finding
 from mer.print_readings import (
     NAMES,
     best_sizes,
@@ -35,17 +35,6 @@ SCORED: dict[str, Callable[[NDArray[np.int64]], float]] = {
     "uar": metrics.uar,
     "precision": metrics.macro_precision,
 }
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report: which table, which row (or set of clips), the verdict and what it rests on."""
-
-    where: str
-    row: str
-    subset: str  # "" where the finding is about no subset
-    verdict: str  # consistent, only if, inconsistent, undecided, not checked
-    text: str
 
 
 def findings(path: Path) -> tuple[str, list[Finding]]:

@@ -96,7 +96,9 @@ def _other(kind: str, document: Mapping[str, Any], options: argparse.Namespace) 
     if options.fresh:
         raise MerError(f"--fresh: a table of kind {kind} trains nothing; leave it out")
     module = import_module(f"mer.table_kinds.{kind}")
-    sheet: Sheet = module.lay_out(document, path, options.overrides)
+    # A kind that stores what it counted does so unless nothing is to be written.
+    lay_out_kind = module.lay_out if options.partial else getattr(module, "lay_out_and_store", module.lay_out)
+    sheet: Sheet = lay_out_kind(document, path, options.overrides)
     given = {key: value.strip("'\"") for key, _, value in (each.partition("=") for each in options.overrides)}
     data = given.get("data", SYNTHETIC if sheet.synthetic else "")
     place = _place(path, Path(given.get("runs_dir", "runs")), data, given.get("tag", ""))

@@ -10,6 +10,7 @@ import yaml
 
 from mer import selection
 from mer.errors import MerError
+from mer.print_notes import Footnote, read_footnotes
 from mer.statistics import METRICS as METRICS
 
 SCORES = "scores"
@@ -73,7 +74,8 @@ class Table:
     select: str  # a rule of `mer.selection`: which epoch of a fold counts
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    footnotes: dict[str, str]
+    footnotes: dict[str, Footnote]
+    compare: tuple[tuple[str, str], ...] = ()  # labels of rows that are tested against each other
 
     @property
     def homes(self) -> tuple[Home, ...]:
@@ -120,7 +122,7 @@ def load_table(path: Path) -> Table:
         "columns": dict,
         "rows": list,
     }
-    optional = {"kind": str, "select": str, "paper": dict, "footnotes": dict}
+    optional = {"kind": str, "select": str, "paper": dict, "footnotes": dict, "compare": list}
     top = checked(path, "", document, required, optional)
     if (kind := top.get("kind", SCORES)) != SCORES:
         raise MerError(f"{path}: kind={kind}: not a table of scores")
@@ -129,10 +131,7 @@ def load_table(path: Path) -> Table:
     columns = tuple(
         _column(path, str(key), value, top["data"], top["protocol"]) for key, value in top["columns"].items()
     )
-    footnotes = top.get("footnotes", {})
-    for key, text in footnotes.items():
-        if not isinstance(text, str) or not text.strip():
-            raise MerError(f"{path}: footnotes.{key}: a text is needed")
+    footnotes = read_footnotes(path, top.get("footnotes", {}))
     keys = [column.key for column in columns]
     rows = tuple(
         _row(path, number, value, keys, footnotes) for number, value in enumerate(top["rows"], start=1)
@@ -160,7 +159,8 @@ def load_table(path: Path) -> Table:
         select=select,
         columns=columns,
         rows=rows,
-        footnotes={key: line(text) for key, text in footnotes.items()},
+        footnotes=footnotes,
+        compare=_compare(path, top.get("compare", []), rows),
     )
 
 
@@ -192,7 +192,7 @@ def _column(path: Path, key: str, value: Any, data: str, protocol: str) -> Colum
     return Column(key=key, **{"data": data, "protocol": protocol, "interval": False, **fields})
 
 
-def _row(path: Path, number: int, value: Any, columns: list[str], footnotes: Mapping[str, str]) -> Row:
+def _row(path: Path, number: int, value: Any, columns: list[str], footnotes: Mapping[str, Footnote]) -> Row:
     where = f"rows[{number}]"
     if isinstance(value, Mapping) and "label" in value:
         where += f" ({value['label']})"
@@ -242,6 +242,19 @@ def _printed(path: Path, where: str, cell: Any) -> str:
             f"{path}: {where}: {text} is not in 0..1; write a percentage with its sign, as in 74.43%"
         )
     return text
+
+
+def _compare(path: Path, value: list[Any], rows: tuple[Row, ...]) -> tuple[tuple[str, str], ...]:
+    """The pairs of ``compare``: one pair of labels, or a list of them."""
+    pairs = [value] if value and all(isinstance(each, str) for each in value) else value
+    labels = [row.label for row in rows if row.variant]
+    for pair in pairs:
+        fits = isinstance(pair, list) and len(pair) == 2 and pair[0] != pair[1]
+        if not fits or any(label not in labels for label in pair):
+            raise MerError(
+                f"{path}: compare: {pair} is no pair of rows with a variant; there are {'; '.join(labels)}"
+            )
+    return tuple((first, second) for first, second in pairs)
 
 
 def checked(

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 
 from mer import selection
+from mer.print_notes import footnote_text
 from mer.scores import ALL
 from mer.table_cells import Lacking, Results, flat_header, majority, partial_words, row_cells
+from mer.table_comparisons import comparisons
 from mer.table_file import Home, Table
 from mer.table_formats import SYNTHETIC_TITLE, Grid, Marks, Sheet
 from mer.table_results import SYNTHETIC, Result
@@ -34,7 +36,7 @@ def lay_out(table: Table, results: Results, lacking: Lacking, command: str) -> S
     flat: list[list[str]] = []
     spread = len(table.seeds) > 1
     for row in table.rows:
-        notes = [table.footnotes[note] for note in row.notes]
+        notes = [footnote_text(table.path, note, table.footnotes[note], row.label) for note in row.notes]
         if row.not_run:
             notes.append(f"No run of ours: {row.not_run}.")
         if row.majority and any(references.values()):
@@ -50,7 +52,7 @@ def lay_out(table: Table, results: Results, lacking: Lacking, command: str) -> S
         caption=caption,
         grid=Grid(["method", "line", *(column.header for column in table.columns)], lines, left=2),
         footnotes=marks.listed(),
-        how=_how(table, references, synthetic),
+        how=[*_how(table, references, synthetic), *comparisons(table, results)],
         data=_data_grid(references),
         runs=_runs_grid(there, several=len(table.homes) > 1),
         command=command,

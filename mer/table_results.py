@@ -95,15 +95,28 @@ def read_run(
     every_epoch = runs.read_predictions(folder, partial=partial)
     predictions = _selected(every_epoch, select, folder, done)
     _check_predictions(predictions, plan.classes, key.seed, folder)
+    record = make_record(key, runs_dir, plan, done, epochs=int(every_epoch["epoch"].max()), select=select)
+    return Result(folder, record, predictions, len(done))
+
+
+def make_record(
+    key: RunKey, runs_dir: Path, plan: runs.Plan, folds: Sequence[str], *, epochs: int, select: str
+) -> Record:
+    """What made the result of these folds of a run.
+
+    Raises:
+        MerError: the record of a fold is damaged.
+    """
+    folder = key.folder(runs_dir)
     try:
-        records = [runs.read_record(folder, fold) for fold in done]
-        record = Record(
+        records = [runs.read_record(folder, fold) for fold in folds]
+        return Record(
             **vars(key),
             classes=plan.classes,
             content=plan.content,
             clips=plan.clips,
             folds=len(plan.folds),
-            epochs=int(every_epoch["epoch"].max()),
+            epochs=epochs,
             seconds=round(sum(float(record["seconds"]) for record in records), 1),
             commit=_joined(record["commit"] for record in records),
             dirty=any(record["dirty"] for record in records),
@@ -119,7 +132,6 @@ def read_run(
         raise MerError(
             f"{folder}: the run.yaml of a fold is damaged ({type(error).__name__}: {text})"
         ) from error
-    return Result(folder, record, predictions, len(done))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pytest
 
 from mer import check_print
 from mer.errors import MerError
+from mer.print_notes import read_found
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 ROW = ["accuracy=.7692", "f1=.7389", "uf1=.7353", "uar=.7605"]
@@ -56,6 +57,7 @@ def test_papers_are_reported_and_written(
     one = out(capsys, "experiments/timecontrast", "--write")
     (written,) = tmp_path.rglob("*.md")
     assert written.read_text() + "\n" == one
+    assert [finding.about for finding in read_found(written.parent)][:2] == ["CASME II", ""]
     assert "- CASME II: **inconsistent**: 81.46%: 0 are k/247" in one
     told = json.loads(out(capsys, "--json"))
     assert set(told) == {"OrigiNet", "Time-contrasted network"}

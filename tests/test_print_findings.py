@@ -9,7 +9,8 @@ import yaml
 
 from mer.check_print import report
 from mer.errors import MerError
-from mer.print_findings import Finding, findings
+from mer.print_findings import findings
+from mer.print_notes import Finding, read_found
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 FILES = sorted(EXPERIMENTS.glob("*/print_check.yaml"))
@@ -34,6 +35,7 @@ def test_the_stored_report_is_what_the_figures_give(
     found: dict[str, tuple[str, list[Finding]]], paper: str
 ) -> None:
     assert (EXPERIMENTS / paper / "print_check.md").read_text() == report(*found[paper])
+    assert read_found(EXPERIMENTS / paper) == found[paper][1]  # what tables take their footnotes from
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from mer.errors import MerError
+from mer.print_notes import footnote_text, read_footnotes
 from mer.runs import NEUTRAL_KEYS
 from mer.table_file import checked as checked
 from mer.table_file import line as line
 from mer.table_formats import Grid, Marks
+from mer.table_results import Record
 
 TOP: Mapping[str, Any] = {"kind": str, "title": str}
 TOP_OPTIONAL: Mapping[str, Any] = {"paper": dict, "footnotes": dict}
@@ -134,17 +136,14 @@ class Notes:
     """Footnotes of a table: letters in the order of their first use; equal texts share one.
 
     Raises:
-        MerError: a footnote that is no text.
+        MerError: a footnote that `mer.print_notes` cannot read.
     """
 
     def __init__(self, path: Path, footnotes: Mapping[str, Any]) -> None:
         self._path = path
-        self._texts = {str(key): text for key, text in footnotes.items()}
+        self._footnotes = read_footnotes(path, footnotes)
         self._marks = Marks()
         self._named: set[str] = set()
-        for key, text in self._texts.items():
-            if not isinstance(text, str) or not text.strip():
-                raise MerError(f"{path}: footnotes.{key}: a text is needed")
 
     def label(self, where: str, text: str, keys: Sequence[str] = (), more: Sequence[str] = ()) -> str:
         """A label with the marks of its footnotes.
@@ -159,11 +158,11 @@ class Notes:
             MerError: a key that is not there.
         """
         for key in keys:
-            if key not in self._texts:
+            if key not in self._footnotes:
                 raise MerError(f"{self._path}: {where}.notes: {key!r} is no key of footnotes")
             self._named.add(key)
-        texts = [*(line(self._texts[key]) for key in keys), *more]
-        return " ".join([line(text), *(f"({self._marks.of(each)})" for each in texts)])
+        texts = [footnote_text(self._path, key, self._footnotes[key], line(text)) for key in keys]
+        return " ".join([line(text), *(f"({self._marks.of(each)})" for each in [*texts, *more])])
 
     def listed(self) -> list[tuple[str, str]]:
         """(letter, text) of those used.
@@ -171,7 +170,7 @@ class Notes:
         Raises:
             MerError: a footnote of the file that no row has.
         """
-        if idle := self._texts.keys() - self._named:
+        if idle := self._footnotes.keys() - self._named:
             raise MerError(f"{self._path}: footnotes.{min(idle)}: no row has it in its notes")
         return self._marks.listed()
 
@@ -202,6 +201,18 @@ def block(
     if any(differences.values()):
         lines.append(["difference", *(differences.get(key, "") for key in columns)])
     return [[label if not number else "", *cells] for number, cells in enumerate(lines)]
+
+
+def runs_grid(records: Iterable[Record]) -> Grid:
+    """What made ours; a run that stands several times is shown once."""
+    lines = [
+        [
+            *(record.name, record.data, record.protocol, str(record.seed), str(record.epochs)),
+            *(record.date, ", ".join(commit[:8] for commit in record.commit.split(", "))),
+        ]
+        for record in {record.key: record for record in records}.values()
+    ]
+    return Grid(["variant", "data", "protocol", "seed", "epochs", "date", "commit"], lines, left=3)
 
 
 def flat(grid: Grid, names: int = 1) -> Grid:

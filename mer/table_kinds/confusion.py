@@ -46,6 +46,7 @@ from mer.plots import confusion_figure
 from mer.runs import RunKey
 from mer.scores import ALL, pooled_confusion
 from mer.selection import describe
+from mer.table_cells import missing as needs_of
 from mer.table_file import Table, load_table
 from mer.table_formats import Grid, Sheet
 from mer.table_kinds import _schema as schema
@@ -129,7 +130,7 @@ def lay_out(request: Mapping[str, Any], path: Path, overrides: Sequence[str]) ->
             *(["Drawn faces: these numbers say nothing about people."] if synthetic else []),
             "The difference is ours - the paper's.",
         ],
-        runs=_runs_grid(results),
+        runs=schema.runs_grid(result.record for result in results),
         command=schema.command(path, [override for override in overrides if override.startswith("data=")]),
         flat=schema.flat(grid, names=2),
     )
@@ -206,8 +207,8 @@ def _matrix(
             ),
             np.zeros((len(classes), len(classes)), dtype=np.int64),
         )
-    elif lost := lacking(data):
-        missing = f"{NOT_RUN}: needs {', '.join(lost)} under data.root"
+    elif lost := _needs(table, fields["variant"], data):
+        missing = f"{NOT_RUN}: needs {lost} under data.root"
     else:
         missing = f"{NOT_RUN}: `mer table` on {table.path.name} makes its predictions"
     return Matrix(
@@ -222,6 +223,11 @@ def _matrix(
         missing=missing,
         rule=table.select,
     )
+
+
+def _needs(table: Table, variant: str, data: str) -> str:
+    """The databases that this machine lacks of all that a run of the variant reads, its start included."""
+    return needs_of(table, variant, data, {name: lacking(name) for name in table.reads(variant, data)})
 
 
 def _results(table: Table, variant: str, data: str, protocol: str, given: Mapping[str, str]) -> list[Result]:
@@ -301,16 +307,3 @@ def _row(matrix: Matrix, true: str, names: Sequence[str]) -> list[list[str]]:
             }
     columns = [*names, "clips"]
     return schema.block(matrix.classes[true], columns, paper=paper, ours=ours, differences=differences)
-
-
-def _runs_grid(results: Sequence[Result]) -> Grid:
-    """What made ours; a run that several matrices show stands once."""
-    records = {str(result.where): result.record for result in results}
-    lines = [
-        [
-            *(record.name, record.data, record.protocol, str(record.seed), str(record.epochs)),
-            *(record.date, ", ".join(commit[:8] for commit in record.commit.split(", "))),
-        ]
-        for record in records.values()
-    ]
-    return Grid(["variant", "data", "protocol", "seed", "epochs", "date", "commit"], lines, left=3)

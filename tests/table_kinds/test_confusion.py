@@ -125,6 +125,10 @@ def test_what_has_not_run_says_so(table: Path, tmp_path: Path) -> None:
     assert sheet.grid.lines[2] == ["SMIC (a)", "N", "ours", "", "", "not run", "not run", ""]
     write_table(tmp_path, SCORES.replace("data: synthetic", "data: casme2"), "scores.yaml")
     assert sheet_of(table).footnotes == [("a", "not run: needs CASME II under data.root")]
+    # What a run starts from is read too.
+    row = "variant: laenet/base, needs: [ckplus_3class]"
+    write_table(tmp_path, SCORES.replace("variant: laenet/base", row), "scores.yaml")
+    assert sheet_of(table).footnotes == [("a", "not run: needs CK+ under data.root")]
 
 
 def test_the_docstrings_example_shows_the_stored_predictions(tmp_path: Path) -> None:
