@@ -5,11 +5,11 @@ MER := $(BIN)/mer
 
 # One target a table file: experiments/laenet/table4.yaml is table-laenet-4.
 TABLE_FILES := $(filter-out %/print_check.yaml experiments/demo/%,$(sort $(wildcard experiments/*/*.yaml)))
-table_target = table-$(notdir $(patsubst %/,%,$(dir $(1))))-$(subst _,-,$(subst figure,figure-,$(patsubst table%,%,$(basename $(notdir $(1))))))
+table_target = $(patsubst %-,%,table-$(notdir $(patsubst %/,%,$(dir $(1))))-$(subst _,-,$(subst figure,figure-,$(patsubst table%,%,$(basename $(notdir $(1)))))))
 TABLES := $(foreach file,$(TABLE_FILES),$(call table_target,$(file)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench tables $(TABLES) clean
+.PHONY: help setup demo test lint bench gpu-check tables $(TABLES) tables-smoke tables-synthetic-full clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ setup: $(INSTALLED)  ## a virtual environment with the tested set of packages
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -c constraints.txt -e ".[dev]"
+	$(BIN)/pip install -c constraints.txt -e ".[dev,cluster]"
 	touch $@
 
 demo: $(INSTALLED)  ## drawn faces, from frames to a table and pictures: two networks and two controls
@@ -34,8 +34,11 @@ lint: $(INSTALLED)  ## style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(INSTALLED)  ## a LOSO fold-epoch against a plain loop, on an idle machine
-	$(MER) bench loso
+bench: $(INSTALLED)  ## all benchmarks on an idle machine; writes bench/README.md and docs/cost.md
+	$(MER) bench page
+
+gpu-check:  ## all that wants a GPU, in one go; needs no installation: PYTHON has torch and Lightning
+	PYTHONPATH=. $(PYTHON) -m mer.bench.gpu_check
 
 tables: $(TABLES)  ## all tables of the papers; what needs a database that is not here says so
 
@@ -44,6 +47,13 @@ $(call table_target,$(1)): $$(INSTALLED)
 	$$(MER) table $(1)
 endef
 $(foreach file,$(TABLE_FILES),$(eval $(call table_rule,$(file))))
+
+tables-smoke: $(INSTALLED)  ## every row of every table, one epoch of one fold on drawn faces, into runs/smoke
+	mkdir -p runs
+	$(BIN)/python -m pytest -n auto --basetemp runs/smoke tests/tables_smoke.py
+
+tables-synthetic-full: $(INSTALLED)  ## the same at full size, for days: published counts, all folds, seeds, epochs
+	$(BIN)/python -m tests.synthetic_tables runs/synthetic-full
 
 clean:  ## remove the environment and the runs
 	rm -rf .venv runs
