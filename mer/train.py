@@ -21,6 +21,8 @@ from mer.augment import Augmentation
 from mer.data import splits as protocols
 from mer.data.sequences import NONE
 from mer.engine import train_folds
+from mer.ensemble_engine import Options, is_chosen
+from mer.ensemble_engine import train_folds as train_together
 from mer.errors import MerError
 from mer.estimators import SVM, check_descriptors
 from mer.feature_difference import FeatureDifference
@@ -103,7 +105,12 @@ def run(cfg: DictConfig) -> Path:
     )
     pending = [split for split in chosen if runs.state(folder, split.fold) != "done"]
     workers = (os.cpu_count() or 1) if cfg.workers == "auto" else int(cfg.workers)
-    outcomes = report.show_progress(train_folds(job, pending, workers), folder, len(chosen), len(pending))
+    if is_chosen(cfg.engine):
+        options = Options(checkpoint_every=cfg.checkpoint_every)
+        trained = train_together(job, pending, workers, options=options)
+    else:
+        trained = train_folds(job, pending, workers)
+    outcomes = report.show_progress(trained, folder, len(chosen), len(pending))
     if failed := [outcome for outcome in outcomes if outcome.error]:
         lines = "; ".join(f"{outcome.fold}: {outcome.error}" for outcome in failed[:5])
         raise MerError(
@@ -134,7 +141,7 @@ def make_recipe(cfg: DictConfig) -> Recipe:
         raise MerError(f"class_weights={cfg.class_weights!r}: choose none or balanced")
     if cfg.store not in ("last", "every_epoch"):
         raise MerError(f"store={cfg.store!r}: choose last or every_epoch")
-    for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+    for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("checkpoint_every", 0)):
         if not isinstance(cfg[name], int) or cfg[name] < least:
             raise MerError(f"{name}={cfg[name]!r}: give a whole number, at least {least}")
     return Recipe(

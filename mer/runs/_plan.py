@@ -16,6 +16,7 @@ BASE_VARIANT = "base"  # the experiment as its own file has it
 # They do not change a result.
 NEUTRAL_KEYS = {
     *("workers", "device", "runs_dir", "logger", "data.root", "faces.landmarks", "strict", "save_weights"),
+    *("engine", "checkpoint_every"),
     "store",  # the last epoch is the same; other rules say where epochs are missing
 }
 

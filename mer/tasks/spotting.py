@@ -71,7 +71,8 @@ class Spotting(pl.LightningModule):
                 f"task.intensity_weight={intensity_weight}: none of them below 0"
             )
         self.automatic_optimization = False  # one step each `truncation` frames
-        self.network = network
+        # Convolutions read channels_last frames, which the data module gives, without a copy.
+        self.network = network.to(memory_format=torch.channels_last)
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.pretrain_epochs = pretrain_epochs

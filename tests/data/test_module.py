@@ -15,8 +15,8 @@ from mer.data.clips import validate
 from mer.data.encoded import EncodedSet
 from mer.data.module import Batch, BatchOrder, FoldData, Order, fold_seed, mix
 from mer.data.splits import Split, loso
-from mer.trainer import quiet_lightning
 from mer.errors import MerError
+from mer.trainer import quiet_lightning
 
 CLASSES = ["a", "b", "c"]
 # 4 subjects with 5 clips each; the classes are uneven: 8 a, 8 b, 4 c.
