@@ -167,9 +167,7 @@ class RandomAffine:
         turn, grow, *shift = (torch.rand(len(variants), 4, generator=generator) * 2 - 1).unbind(1)
         low, high = self.scale
         degrees, scale = turn * self.degrees, (low + high) / 2 + grow * (high - low) / 2
-        moved = move(
-            images, degrees, scale, torch.stack(shift, dim=1) * self.translate, padding=self.padding
-        )
+        moved = move(images, degrees, scale, torch.stack(shift, dim=1) * self.translate, padding=self.padding)
         return turn_flow(moved, degrees, scale) if self.flow else moved
 
 
@@ -205,7 +203,9 @@ def turn_flow(images: Tensor, degrees: Tensor, scale: Tensor) -> Tensor:
     """
     shape = (-1, *[1] * (images.ndim - 3), 1, 1)
     angle = torch.deg2rad(degrees)
-    cosine, sine = ((scale * part).to(images.device).reshape(shape[:-1]) for part in (angle.cos(), angle.sin()))
+    cosine, sine = (
+        (scale * part).to(images.device).reshape(shape[:-1]) for part in (angle.cos(), angle.sin())
+    )
     u, v = images[..., -2, :, :].clone(), images[..., -1, :, :].clone()
     images[..., -2, :, :] = cosine * u + sine * v
     images[..., -1, :, :] = cosine * v - sine * u

@@ -180,6 +180,12 @@ def explain(error: BaseException) -> MerError:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         top = group.split("/")[0] or "conf"
         wanted = f"{group}/{name}".removeprefix(f"{top}/")
+        if group == "hydra/launcher":
+            own = ", ".join(names(group))
+            return MerError(
+                f"{group}={name}: no such launcher; there are {own}, which need Hydra's plugins: "
+                "pip install -c constraints.txt -e '.[cluster]'"
+            )
         return MerError(f"{top}={wanted}: no such config; there are {', '.join(names(top))}")
     if unknown := re.search(r"Could not override '([^']+)'|full_key: (\S+)", text):
         key = unknown[1] or unknown[2]

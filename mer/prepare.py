@@ -115,7 +115,7 @@ def read_table(cfg: DictConfig) -> Table:
 
 
 def ready_clips(cfg: DictConfig, table: Table, encoding: nn.Module | None) -> Ready:
-    """Faces and apexes, as the config wants them, see ``make_ready``; of videos where the task scores them."""
+    """Faces and apexes, as the config wants them (``make_ready``); of videos where the task scores them."""
     if not scores_videos(cfg):
         return make_ready(table.mapped, encoding, faces=face_options(cfg), apex=cfg.apex)
     # Of all clips: an expression whose label is in no class is one to be spotted.

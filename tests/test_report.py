@@ -11,8 +11,8 @@ from matplotlib.image import imread
 
 from mer import report, runs
 from mer.data.encoded import EncodedSet
-from mer.job import Outcome
 from mer.errors import MerError
+from mer.job import Outcome
 from mer.scores import subset_scores
 from tests.run_folder import CLASSES, FOLDS, make_run
 

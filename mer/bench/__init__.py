@@ -11,10 +11,23 @@ BENCHMARKS = {
     "loso": "seconds a fold-epoch against a plain PyTorch loop",
     "encode": "clips a second of each encoding, and sums of frames against NumPy's",
     "flow": "TV-L1 against known displacements, in pixels; many pairs at a time against one",
+    "startup": "seconds until `mer` answers, against importing torch and Lightning",
+    "table": "seconds to render a table of finished runs, against pandas and scikit-learn fold by fold",
+    "memory": "memory after many folds to that after a few, and the peak of a run",
+    "overhead": "the bare training loops of a LOSO to the whole `mer train` of it",
+    "roofline": "a training step to the machine's limits of arithmetic and traffic",
+    "cost": "how time and size grow with clips, image side, epochs and folds",
     "apex": "frames between spotted and true apexes, against the middle frame",
 }
 UNTIMED = {"apex"}  # it measures no time, so a busy machine does not matter
 MAX_LOAD = 0.3
+USAGE = """usage: mer bench <name> [--busy]
+       mer bench page [<name>...] [--busy] [--stored]
+
+{}
+
+--busy measures on a busy machine, and says so. page measures all of them, or those that are named, one
+after another, and writes bench/README.md and docs/cost.md; with --stored it measures nothing."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -25,10 +38,14 @@ def main(arguments: Sequence[str]) -> None:
     """
     names = [argument for argument in arguments if not argument.startswith("-")]
     if not names or set(arguments) & {"-h", "--help"}:
-        listed = "\n".join(f"  {name}  {what}" for name, what in BENCHMARKS.items())
-        print(
-            f"usage: mer bench <name> [--busy]\n\n{listed}\n\n--busy measures on a busy machine, and says so"
-        )
+        width = max(map(len, BENCHMARKS))
+        listed = "\n".join(f"  {name:<{width}}  {what}" for name, what in BENCHMARKS.items())
+        print(USAGE.format(listed))
+        return
+    if names[0] == "page":
+        from mer.bench.page import write_pages
+
+        write_pages([argument for argument in arguments if argument != "page"])
         return
     if names[0] not in BENCHMARKS:
         raise MerError(f"no benchmark {names[0]!r}; there are {', '.join(BENCHMARKS)}")

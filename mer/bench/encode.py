@@ -6,9 +6,7 @@ are timed whole, on frames that are already in memory; decoding is timed apart.
 """
 
 import os
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mer.bench.numpy_sums import accumulated, all_pairs
+from mer.bench.turns import in_turn as in_turn
 from mer.data.frames import read_clip
 from mer.encodings import (
     ActiveImage,
@@ -82,7 +81,7 @@ def _compare(name: str, clips: Tensor) -> dict[str, float]:
     }
     if name == "active_image":
         turns["all_pairs_s"] = partial(all_pairs, frames)
-    seconds = in_turn(turns)
+    seconds = in_turn(turns, REPETITIONS)
     seconds["ours_s"] /= CLIPS
     print(f"{name}: " + ", ".join(f"{turn} {value:.4f}" for turn, value in seconds.items()) + " a clip")
     return {turn: round(value, 6) for turn, value in seconds.items()}
@@ -96,7 +95,7 @@ def _encode(clips: Tensor) -> dict[str, dict[str, float]]:
     for name, encoding in ENCODINGS.items():
         given = clips if encoding.reads == "clip" else pairs
         turns[name] = partial(encoding, given, torch.full((CLIPS,), given.shape[1]))
-    for name, seconds in in_turn(turns).items():
+    for name, seconds in in_turn(turns, REPETITIONS).items():
         unit = "clips_per_s" if ENCODINGS[name].reads == "clip" else "pairs_per_s"
         speeds[unit][name] = round(CLIPS / seconds, 2)
         print(f"{name}: {speeds[unit][name]} {unit.replace('_per_s', ' a second')}")
@@ -111,22 +110,12 @@ def _decode(clip: Tensor) -> dict[str, float]:
             cv2.imwrite(str(folder / f"img{number}.jpg"), frame[::-1].transpose(1, 2, 0))
         read = partial(read_clip, folder, range(FRAMES), grey=False)
         seconds = in_turn(
-            {"decode_ms": partial(read, threads=os.cpu_count() or 1), "decode_one_thread_ms": read}
+            {"decode_ms": partial(read, threads=os.cpu_count() or 1), "decode_one_thread_ms": read},
+            REPETITIONS,
         )
     milliseconds = {turn: round(1000 * value, 1) for turn, value in seconds.items()}
     print(", ".join(f"{turn} {value}" for turn, value in milliseconds.items()) + " a clip")
     return milliseconds
-
-
-def in_turn(turns: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Median seconds of each call: all of them in turn, again and again."""
-    seconds: dict[str, list[float]] = {name: [] for name in turns}
-    for _ in range(REPETITIONS):
-        for name, call in turns.items():
-            start = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 def _draw_clip(seed: int) -> NDArray[np.uint8]:

@@ -14,23 +14,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import torch
 from torch import nn
 
 from mer import engine
+from mer.bench.drawn_set import CLASSES, draw_set
 from mer.bench.plain_loop import train_epochs
 from mer.data import splits
 from mer.data.clips import targets
-from mer.data.encoded import encode
-from mer.data.megc2019_uvos import read_clips
+from mer.job import Job, Recipe
 from mer.networks import LAENet, STSTNet
 from mer.tasks import Classification
 
-SUBJECTS, CLIPS, BATCH_SIZE = 68, 442, 256
+BATCH_SIZE = 256
 REPETITIONS, EPOCHS, FOLDS_A_WORKER = 5, 40, 2
-CLASSES = ["negative", "positive", "surprise"]
 # In the same layout on both sides: convolutions padded by 2, as the release has it.
 NETWORKS: dict[str, tuple[Callable[..., nn.Module], tuple[int, ...]]] = {
     "ststnet": (partial(STSTNet, padding="release"), (3, 5, 8)),
@@ -54,9 +51,7 @@ def _measure(name: str) -> dict[str, Any]:
     workers = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        _write_images(folder / "images")
-        clips = read_clips(folder / "images")
-        encoded = encode(clips, cache=folder / "cache", progress=False)
+        clips, encoded = draw_set(folder)
         folds = splits.loso(clips)
         rows = list(folds[0].train)
         images = encoded.images[rows].contiguous()
@@ -67,12 +62,12 @@ def _measure(name: str) -> dict[str, Any]:
         for repetition in range(REPETITIONS):
             torch.set_num_threads(threads)
             plain.append(reference(epochs=EPOCHS))
-            job = engine.Job(
+            job = Job(
                 run=folder / f"run-{repetition}",
                 clips=clips,
                 classes=CLASSES,
                 encoded=encoded.folder,
-                recipe=engine.Recipe(
+                recipe=Recipe(
                     network=network,
                     task=partial(Classification),
                     optimizer=partial(torch.optim.Adam, lr=5e-5, fused=True),
@@ -113,15 +108,3 @@ def _best_threads(reference: Any) -> int:
         reference(epochs=2)
         seconds[threads] = reference(epochs=8)
     return min(seconds, key=lambda threads: seconds[threads])
-
-
-def _write_images(root: Path) -> None:
-    """442 random images in the layout of the published ones: speed does not depend on what they show."""
-    rng = np.random.default_rng(0)
-    for clip in range(CLIPS):
-        subject = f"sub{clip % SUBJECTS + 1:02d}"
-        folder = root / subject / "u_test" / str(rng.integers(3))
-        folder.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(
-            str(folder / f"{subject}_clip{clip} .png"), rng.integers(0, 256, (28, 28, 3), dtype=np.uint8)
-        )

@@ -59,7 +59,7 @@ def test_the_last_line_is_one_json_object(capsys: pytest.CaptureFixture[str]) ->
 def test_the_ratios_are_of_the_medians(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of the encodings' seconds are the known ones, so what is left is the arithmetic."""
     known = {"ours_s": 0.4, "accumulating_s": 0.3, "all_pairs_s": 5.0}
-    monkeypatch.setattr(encode, "in_turn", lambda turns: {turn: known.get(turn, 0.5) for turn in turns})
+    monkeypatch.setattr(encode, "in_turn", lambda turns, _: {turn: known.get(turn, 0.5) for turn in turns})
     for name, value in {"CLIPS": 2, "FRAMES": 5, "HEIGHT": 40, "WIDTH": 32}.items():
         monkeypatch.setattr(encode, name, value)
     threads = torch.get_num_threads()
