@@ -57,11 +57,16 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Maps (B, out_channels, H', W') of maps (B, in_channels, H, W)."""
+        if self.kernel_size == (1, 1) and self.stride != (1, 1):
+            # It reads every stride-th pixel. Torch 2.14.1 writes past its memory in the backward pass of such
+            # a convolution, of 3 channels in channels_last on the CPU.
+            rows, columns = self.stride
+            return F.conv2d(input[..., ::rows, ::columns], self.weight, self.bias)
         if not self.pads_as_keras:
             return super().forward(input)
-        rows, columns = (
+        above, beside = (
             keras_padding(size, self.kernel_size[0], self.stride[0]) for size in input.shape[-2:]
         )
-        if rows == columns and rows[0] == rows[1]:  # the convolution pads that by itself, without a copy
-            return F.conv2d(input, self.weight, self.bias, self.stride, rows)
-        return F.conv2d(F.pad(input, (*columns, *rows)), self.weight, self.bias, self.stride)
+        if above == beside and above[0] == above[1]:  # the convolution pads that by itself, without a copy
+            return F.conv2d(input, self.weight, self.bias, self.stride, above)
+        return F.conv2d(F.pad(input, (*beside, *above)), self.weight, self.bias, self.stride)

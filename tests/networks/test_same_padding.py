@@ -88,3 +88,21 @@ def test_wrong_options_are_named() -> None:
         SameConv2d(1, 1, 4)
     with pytest.raises(MerError, match=r"-1x-1: give an odd size"):
         SameConv2d(1, 1, -1)
+
+
+@pytest.mark.parametrize("channels", [3, 16])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_strided_1x1_convolution_is_torchs_and_trains(
+    channels: int, memory_format: torch.memory_format
+) -> None:
+    """Torch's own, of 3 channels in channels_last on the CPU, ends the process in its backward pass."""
+    torch.manual_seed(0)
+    conv = SameConv2d(channels, 16, 1, stride=2)
+    images = torch.randn(8, channels, 28, 27).contiguous(memory_format=memory_format)
+    found = conv(images)
+    expected = torch.nn.functional.conv2d(images.contiguous(), conv.weight, conv.bias, stride=2)
+    torch.testing.assert_close(found, expected)
+    found.square().mean().backward()
+    assert conv.weight.grad is not None
+    (reference,) = torch.autograd.grad(expected.square().mean(), conv.weight)
+    torch.testing.assert_close(conv.weight.grad, reference)
