@@ -137,7 +137,7 @@ class RandomAffine:
             image; a shift leaves them as they are.
 
     Raises:
-        MerError: an option that cannot be.
+        MerError: an option that cannot be; ``flow`` for images that hold none.
     """
 
     degrees: float = 10.0
@@ -163,6 +163,11 @@ class RandomAffine:
 
     def apply(self, images: Tensor, variants: Tensor, seed: int = 0, /) -> Tensor:
         """Each image or clip moved by its own draw. See :meth:`Augmentation.apply`."""
+        if self.flow and images.shape[-3] != 5:
+            raise MerError(
+                f"augment.flow=true is for frames with their flow (encoding=frames_and_flow), not for images "
+                f"of {images.shape[-3]} channels; use augment=affine"
+            )
         generator = torch.Generator().manual_seed(seed)
         turn, grow, *shift = (torch.rand(len(variants), 4, generator=generator) * 2 - 1).unbind(1)
         low, high = self.scale

@@ -118,6 +118,13 @@ def ready_clips(cfg: DictConfig, table: Table, encoding: nn.Module | None) -> Re
     """Faces and apexes, as the config wants them (``make_ready``); of videos where the task scores them."""
     if not scores_videos(cfg):
         return make_ready(table.mapped, encoding, faces=face_options(cfg), apex=cfg.apex)
+    if cfg.data.control == "onset_only":
+        raise MerError("data.control=onset_only leaves no video; use shuffled_labels, or task=classification")
+    if "root" not in cfg.data and not table.synthetic:
+        raise MerError(
+            f"data={cfg.data.name}: its label maps leave expressions out, whose frames would count as still; "
+            "spot in one database at a time"
+        )
     # Of all clips: an expression whose label is in no class is one to be spotted.
     videos = find_videos(table.clips, table.still)
     ready = make_ready(videos.table, encoding, faces=face_options(cfg), apex=cfg.apex)
@@ -182,8 +189,9 @@ def tell(cfg: DictConfig, table: Table, findings: Sequence[Finding]) -> None:
     if table.mismatch and not table.synthetic:
         print(f"{table.source}: other counts than published: {table.mismatch}", file=sys.stderr)
     if findings:
+        more = " task=spotting encoding=frames_and_flow" if scores_videos(cfg) else ""
         print(
-            f"{table.source}: {summary(findings)}; `mer audit data={cfg.data.name}` lists them",
+            f"{table.source}: {summary(findings)}; `mer audit data={cfg.data.name}{more}` lists them",
             file=sys.stderr,
         )
 

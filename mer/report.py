@@ -24,6 +24,8 @@ from mer.job import Outcome
 from mer.plots import confusion_figure, image_sheet, save_figure
 from mer.scores import pooled_confusion, subset_scores
 from mer.selection import select
+from mer.spotting_metrics import frame_auc
+from mer.spotting_scores import SpotOptions
 
 SHEET_CLIPS = 24
 COUNTS = ("clips", "videos", "expressions")
@@ -66,13 +68,24 @@ def conclude(folder: Path, clips: pd.DataFrame, encoded: EncodedSet, logger: Any
         matrix = pooled_confusion(predictions, plan.classes)
         save_figure(confusion_figure(matrix, plan.classes, title), folder / "confusion.png")
     if plan.videos:
-        show_scores(spotting_scores.scores(*runs.read_spotting(folder))[SPOTTING], f"{folder}: spotting")
+        show_scores(_spotting(folder, plan), f"{folder}: spotting")
     else:
         _draw_encoded(folder, plan, clips, encoded, title)
-    if plan.clips and logger is not None and logger.get("name") == "wandb":
+    if logger is not None and logger.get("name") == "wandb":
         from mer.wandb_log import log_run  # wandb takes a second to import
 
         log_run(folder, logger)
+
+
+def _spotting(folder: Path, plan: runs.Plan) -> pd.DataFrame:
+    """Scores of spotting; of videos without a rate no more than those of single frames."""
+    frames, expressions = runs.read_spotting(folder)
+    if frames["fps"].isna().any():
+        counted = {"videos": plan.videos, "expressions": len(expressions)}
+        return pd.DataFrame({"all": counted | {"auc": frame_auc(frames["inside"], frames["score"])}}).T
+    # A feature difference has no scale of its own.
+    relative = str(plan.config["network"]["_target_"]).endswith("FeatureDifference")
+    return spotting_scores.scores(frames, expressions, SpotOptions(relative=relative))[SPOTTING]
 
 
 def _draw_encoded(

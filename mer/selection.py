@@ -115,7 +115,9 @@ def _check_epochs(predictions: pd.DataFrame, rule: str) -> None:
     keys = [*KEY, "fold", "epoch"]
     check_columns(predictions, keys)
     if predictions.empty:
-        raise MerError("no predictions to select from")
+        raise MerError(
+            "no predictions to select from; a run that only spots belongs in a table of kind: spotting"
+        )
     if (empty := predictions[keys].isna().any()).any():
         raise MerError(f"the predictions have an empty {empty.idxmax()}")
     if (twice := predictions.duplicated([*KEY, "epoch"])).any():

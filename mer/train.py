@@ -31,6 +31,7 @@ from mer.networks.time_contrast import TimeContrastNet
 from mer.packaged import config_dir
 from mer.prepare import Prepared, list_folds, prepare
 from mer.sweep import expand
+from mer.video_engine import check_videos
 
 _problems: list[str] = []  # of the jobs of this process: a sweep goes on after one has failed
 
@@ -180,6 +181,8 @@ def try_out(recipe: Recipe, prepared: Prepared) -> None:
                 else f"task=spotting scores the frames of videos, which {type(network).__name__} does not: "
                 "choose network=time_contrast, lbp_difference or hoof_difference"
             )
+        if prepared.labels is not None:
+            check_videos(recipe, prepared.clips, prepared.labels, prepared.splits, prepared.encoded)
         if isinstance(network, FeatureDifference):
             return
         if isinstance(network, SVM):

@@ -1,5 +1,7 @@
 """Trains and tests one fold of videos: a score for each frame, and a class for each expression."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
@@ -11,9 +13,10 @@ from mer.data.encoded import EncodedSet
 from mer.data.module import fold_seed
 from mer.data.sequences import NONE, FrameTruth, VideoData, VideoLabels, frame_truth
 from mer.data.splits import Split, subject_names
+from mer.encodings.frames_and_flow import CHANNELS
 from mer.errors import MerError
 from mer.feature_difference import FeatureDifference
-from mer.job import Job, Trained
+from mer.job import Job, Recipe, Trained
 from mer.tasks.epoch_log import EpochLog
 from mer.tasks.spotting import Spotting, score_videos
 from mer.trainer import make_trainer, quiet_lightning, train
@@ -23,16 +26,9 @@ TOGETHER = 8  # videos that are scored at a time: memory is that of their window
 
 
 def fit_videos(job: Job, labels: VideoLabels, split: Split, encoded: EncodedSet) -> Trained:
-    """Train and test one fold of videos; a method without training is tested only.
-
-    Raises:
-        MerError: an option that is for clips, or a network that scores no frames.
-    """
+    """Train and test one fold of videos; a method without training is tested only."""
     recipe = job.recipe
-    if recipe.store != "last":
-        raise MerError(f"store={recipe.store}: frames are scored after the last epoch only; use store=last")
-    if encoded.lengths is None:
-        raise MerError("task=spotting reads sequences; choose an encoding such as frames_and_flow")
+    assert encoded.lengths is not None  # `check_videos`
     truth = frame_truth(labels)
     pl.seed_everything(fold_seed(recipe.seed, split.fold), verbose=False)
     network = recipe.network(in_channels=encoded.images.shape[1], num_classes=len(job.classes))
@@ -51,7 +47,6 @@ def fit_videos(job: Job, labels: VideoLabels, split: Split, encoded: EncodedSet)
     data = VideoData(
         videos=job.clips,
         truth=truth,
-        num_classes=len(job.classes),
         split=split,
         encoded=encoded,
         batch_size=recipe.batch_size,
@@ -65,13 +60,15 @@ def fit_videos(job: Job, labels: VideoLabels, split: Split, encoded: EncodedSet)
     with quiet_lightning():
         train(make_trainer(recipe.epochs, log), task, data)
     task.eval()
-    scores, probabilities = [], []
-    for together in torch.split(torch.tensor(split.test), TOGETHER):
+    found: dict[int, tuple[NDArray[np.float32], Tensor]] = {}
+    # Of about one length, so that none waits for a long one.
+    tested = torch.tensor(split.test)
+    for together in torch.split(tested[torch.argsort(encoded.lengths[tested], stable=True)], TOGETHER):
         lengths, firsts = encoded.lengths[together], data.firsts[together]
         curves = score_videos(task.network, encoded.images, firsts, lengths, window=task.window)
-        for k, length in enumerate(lengths.tolist()):
-            scores.append(curves.intensity[k, :length].numpy())
-            probabilities.append(curves.probabilities[k, :length])
+        for k, (row, length) in enumerate(zip(together.tolist(), lengths.tolist(), strict=True)):
+            found[row] = curves.intensity[k, :length].numpy(), curves.probabilities[k, :length]
+    scores, probabilities = [found[row][0] for row in split.test], [found[row][1] for row in split.test]
     spotted = (
         _frames(job, labels, truth, split, scores, epoch=recipe.epochs),
         _expressions(job, labels, split),
@@ -81,12 +78,87 @@ def fit_videos(job: Job, labels: VideoLabels, split: Split, encoded: EncodedSet)
     return Trained(predictions, log.table(), task.network, spotted)
 
 
+def check_videos(
+    recipe: Recipe, videos: pd.DataFrame, labels: VideoLabels, splits: Sequence[Split], encoded: EncodedSet
+) -> None:
+    """Raise MerError for what no fold could train or score, and for options that would have no effect."""
+    if recipe.store != "last":
+        raise MerError(f"store={recipe.store}: frames are scored after the last epoch only; use store=last")
+    if encoded.lengths is None:
+        raise MerError("task=spotting reads sequences; choose an encoding such as frames_and_flow")
+    counted = [len(numbers) for numbers in labels.numbers]
+    if encoded.lengths.tolist() != counted:
+        raise MerError(f"{encoded.folder}: frames came or went while they were read; run again")
+    if recipe.order != "shuffled":
+        raise MerError(f"order={recipe.order}: stretches of videos are drawn at random; use order=shuffled")
+    if any(split.validation for split in splits):
+        raise MerError("protocol.validation: spotting validates on no videos; use protocol.validation=0")
+    truth = frame_truth(labels)
+    if not truth.inside.any() or truth.inside.all():
+        which = "lies outside of" if truth.inside.any() else "lies in"
+        raise MerError(
+            f"no frame {which} an expression, so that there is nothing to spot; give whole recordings, "
+            "such as data.clips.frames=original"
+        )
+    network = recipe.network(in_channels=encoded.images.shape[1], num_classes=1)
+    if isinstance(network, FeatureDifference):
+        _check_untrained(recipe, videos)
+        return
+    task = recipe.task(network, optimizer=recipe.optimizer)
+    assert isinstance(task, Spotting)
+    if task.pretrain_epochs >= recipe.epochs:
+        raise MerError(
+            f"task.pretrain_epochs={task.pretrain_epochs} of epochs={recipe.epochs}: no epoch is left that "
+            "trains the memory and the heads; give more epochs"
+        )
+    if encoded.images.shape[1] == CHANNELS and not getattr(recipe.augment, "flow", True):
+        raise MerError("augment: its motion leaves the flow's vectors as they are; use augment=affine_flow")
+    ends = np.cumsum(counted)
+    for split in splits:
+        VideoData(
+            videos=videos,
+            truth=truth,
+            split=split,
+            encoded=encoded,
+            batch_size=recipe.batch_size,
+            stretch=task.stretch,
+            draws=task.draws,
+            focus=task.focus,
+            augment=recipe.augment,
+        )
+        trained = torch.cat([truth.intensity[ends[row] - counted[row] : ends[row]] for row in split.train])
+        if not (trained > 0).any():
+            raise MerError(
+                f"fold {split.fold}: no training video has an expression with an apex, so that its intensity "
+                "is nowhere known; give apexes in the annotation"
+            )
+
+
+def _check_untrained(recipe: Recipe, videos: pd.DataFrame) -> None:
+    """The same for a method that trains nothing."""
+    given = {
+        "init": recipe.init is not None,
+        "save_weights": recipe.save_weights,
+        "augment": recipe.augment is not None,
+        "class_weights": recipe.class_weights != "none",
+    }
+    if ignored := [name for name, there in given.items() if there]:
+        raise MerError(f"{ignored[0]}: feature differences are not trained; leave it out")
+    if (unknown := videos["fps"].isna()).any():
+        row = videos[unknown].iloc[0]
+        raise MerError(
+            f"{row['frames']}: the fps of this video is not known, which feature differences need; "
+            "give it (data.clips.fps=30 where the data has that key)"
+        )
+
+
 def class_weights(labels: VideoLabels, split: Split, num_classes: int) -> Tensor:
     """(num_classes,) inverse frequency of the training expressions, mean 1 over them; 0 where absent."""
     held = set(split.train)
     videos = labels.expressions["video"]
     targets = [target for video, target in zip(videos, labels.targets, strict=True) if video in held]
-    counts = torch.bincount(torch.tensor([k for k in targets if k != NONE]), minlength=num_classes)
+    held_classes = torch.tensor([k for k in targets if k != NONE], dtype=torch.int64)
+    counts = torch.bincount(held_classes, minlength=num_classes)
     present = counts > 0
     return torch.where(present, counts.sum() / (present.sum() * counts.clamp(min=1)), 0.0)
 
@@ -115,7 +187,7 @@ def surroundings(onsets: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArr
         onsets: (E,) frame numbers, not decreasing.
         offsets: (E,) frame numbers.
     """
-    middle = (offsets[:-1] + onsets[1:]) / 2
+    middle = (np.maximum.accumulate(offsets)[:-1] + onsets[1:]) / 2
     first, last = np.append(-np.inf, middle), np.append(middle, np.inf)
     return np.stack([np.minimum(first, onsets), np.maximum(last, offsets)], axis=1)
 

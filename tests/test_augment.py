@@ -245,7 +245,7 @@ def test_bad_options_are_named(kind: Any, options: dict[str, object], message: s
 
 
 def test_the_shipped_configs_are_the_defaults() -> None:
-    assert set(config.names("augment")) == {"none", "pool", "random_pool", "affine"}
+    assert set(config.names("augment")) == {"none", "pool", "random_pool", "affine", "affine_flow"}
     made = {}
     for name in config.names("augment"):
         cfg = OmegaConf.load(Path(__file__).parents[1] / "conf/augment" / f"{name}.yaml")
@@ -271,3 +271,25 @@ def test_importing_it_is_light() -> None:
         "assert {m for m in sys.modules if m.split('.')[0] == 'mer'} == {'mer', 'mer.augment', 'mer.errors'}"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_vectors_of_a_flow_turn_and_grow_with_its_image() -> None:
+    """A spot that the flow carries from one frame to the next is carried by the moved flow, too."""
+    frames = torch.zeros(4, 2, 5, 65, 65)
+    frames[:, 0, 0, 30:33, 20:23] = 255
+    frames[:, 1, 0, 34:37, 28:31] = 255  # 8 to the right and 4 down
+    frames[:, :, 3], frames[:, :, 4] = 8.0, 4.0
+    moved = RandomAffine(degrees=40, scale=(0.8, 1.2), translate=3, flow=True).apply(
+        frames.clone(), torch.zeros(4, dtype=torch.int64), 7
+    )
+    rows, columns = torch.arange(65.0)[:, None], torch.arange(65.0)
+    spots = moved[:, :, 0] / moved[:, :, 0].sum((-2, -1), keepdim=True)
+    places = torch.stack([(spots * columns).sum((-2, -1)), (spots * rows).sum((-2, -1))], dim=-1)
+    carried = places[:, 1] - places[:, 0]
+    torch.testing.assert_close(moved[:, 0, 3:, 32, 32], carried, atol=0.1, rtol=0)
+    assert (carried - torch.tensor([8.0, 4.0])).abs().max() > 1  # they were moved indeed
+
+
+def test_a_flow_is_turned_in_frames_with_their_flow_only() -> None:
+    with pytest.raises(MerError, match="not for images of 3 channels"):
+        RandomAffine(flow=True).apply(torch.zeros(1, 3, 8, 8), torch.zeros(1, dtype=torch.int64), 0)

@@ -10,10 +10,13 @@ import torch
 
 from mer import runs, train
 from mer.data.drawn_clip import LABELS
+from mer.data.frames import list_frames, read_clip
 from mer.data.sequences import VideoLabels
 from mer.data.splits import Split
 from mer.data.synthetic_videos import read_clips, write_synthetic_videos
+from mer.encodings import FrameSequence
 from mer.errors import MerError
+from mer.feature_difference import FeatureDifference
 from mer.spotting_scores import scores
 from mer.video_engine import class_weights, recognise, surroundings
 
@@ -31,8 +34,7 @@ def mer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mer:
 
     def call(*overrides: str) -> Path:
         tiny = [f"data.clips.{option}" for option in TINY]
-        quick = ["encoding.size=32", "encoding.warps=1", "encoding.outer_iterations=1"]
-        train.main(["data=synthetic_videos", *tiny, *quick, "workers=1", "tag=tiny", *overrides])
+        train.main(["data=synthetic_videos", *tiny, "encoding.size=32", "workers=1", "tag=tiny", *overrides])
         (found,) = Path("runs").glob("*/*.tiny/*/*/seed-0")
         return found
 
@@ -104,7 +106,8 @@ def test_the_same_run_gives_the_same_bytes(mer: Mer) -> None:
 
 @pytest.mark.parametrize("feature", ["lbp", "hoof"])
 def test_a_feature_difference_is_a_run_like_any_other(mer: Mer, feature: str) -> None:
-    run = mer(f"experiment={feature}_difference", *(["network.flow=consecutive"] * (feature == "hoof")))
+    name = "experiment=lbp_difference" if feature == "lbp" else "variant=hoof_difference/consecutive"
+    run = mer(name)
     plan = runs.read_plan(run)
     assert (plan.clips, plan.videos) == (0, 15)
     assert runs.read_predictions(run).empty
@@ -131,7 +134,12 @@ def test_shuffled_labels_change_classes_and_no_intensity(mer: Mer) -> None:
     shuffled = predictions.set_index(["subject", "clip"])["label"]
     assert (shuffled != labels.loc[shuffled.index]).any()
     frames, expressions = runs.read_spotting(run, partial=True)
+    assert (
+        expressions["label"]
+        == labels.loc[list(expressions[["subject", "clip"]].itertuples(index=False))].to_numpy()
+    ).all()
     assert frames["inside"].sum() == (expressions["offset"] - expressions["onset"] + 1).sum()
+    assert frames["intensity"].max() == 1
 
 
 @pytest.mark.parametrize(
@@ -142,6 +150,13 @@ def test_shuffled_labels_change_classes_and_no_intensity(mer: Mer) -> None:
         (("task=spotting", "encoding=frames_and_flow", "network=laenet"), "which LAENet does not"),
         ((*SMALL, "augment=pool"), "a pool of variants is for images"),
         (("experiment=timecontrast_small", "encoding=apex_flow"), "no onset or apex"),
+        ((*SMALL, "epochs=1"), r"task.pretrain_epochs=1 of epochs=1: no epoch is left"),
+        ((*SMALL, "order=balanced"), "order=balanced: stretches of videos are drawn at random"),
+        ((*SMALL, "protocol.validation=0.3"), "protocol.validation: spotting validates on no videos"),
+        ((*SMALL, "data.control=onset_only"), "data.control=onset_only leaves no video"),
+        ((*SMALL, "augment=affine"), "use augment=affine_flow"),
+        ((*SMALL, "task.focus=2"), r"task.focus=2: give a number from 0 to 1"),
+        (("experiment=lbp_difference", "save_weights=true"), "save_weights: feature differences are not"),
     ],
 )
 def test_what_does_not_fit_is_named(mer: Mer, overrides: tuple[str, ...], message: str) -> None:
@@ -163,8 +178,8 @@ def test_the_frames_around_an_expression_end_halfway_to_its_neighbours() -> None
     apart = surroundings(np.array([5, 20, 40]), np.array([10, 30, 50]))
     assert apart.tolist() == [[-np.inf, 15], [15, 35], [35, np.inf]]
     # One inside another: each keeps its own frames.
-    nested = surroundings(np.array([10, 12]), np.array([40, 20]))
-    assert nested.tolist() == [[-np.inf, 40], [12, np.inf]]
+    nested = surroundings(np.array([10, 12, 50]), np.array([40, 20, 60]))
+    assert nested.tolist() == [[-np.inf, 40], [12, 45], [45, np.inf]]
 
 
 def test_class_weights_count_the_training_expressions() -> None:
@@ -173,3 +188,27 @@ def test_class_weights_count_the_training_expressions() -> None:
     split = Split("one", train=(0, 1), validation=(), test=(2, 3))
     found = class_weights(labels, split, 3)
     assert found.tolist() == [0.75, 1.5, 0.0]
+
+
+def test_a_video_is_scored_as_it_is_alone(mer: Mer) -> None:
+    """What stands in frames.parquet is what the method says of the encoded frames."""
+    run = mer("experiment=lbp_difference", "fold=synthetic/s02")
+    frames, _ = runs.read_spotting(run, partial=True)
+    (number, folder) = next(
+        (number, row.frames)
+        for number, row in enumerate(drawn_clips()[0].itertuples())
+        if row.subject == "s02"
+    )
+    clip = drawn_clips()[0]["clip"][number]
+    pixels = read_clip(Path(folder), list(list_frames(Path(folder))), grey=False)
+    video = FrameSequence(size=32)(pixels[None], torch.tensor([len(pixels)]))[0]
+    method = FeatureDifference(in_channels=3, num_classes=3, feature="lbp")
+    own = frames[frames["video"] == clip.split("_")[0]]["score"].to_numpy()
+    np.testing.assert_allclose(own, method.score(video, 30.0), rtol=1e-6)
+
+
+def test_a_hold_out_tests_whole_subjects(mer: Mer) -> None:
+    run = mer(*SMALL, "protocol=holdout", "protocol.test=0.3")
+    assert len(runs.read_plan(run).folds) == 1
+    frames, _ = runs.read_spotting(run)
+    assert runs.read_plan(run).videos == len(frames.drop_duplicates(["subject", "video"])) == 5

@@ -17,6 +17,7 @@ BENCHMARKS = {
     "overhead": "the bare training loops of a LOSO to the whole `mer train` of it",
     "roofline": "a training step to the machine's limits of arithmetic and traffic",
     "cost": "how time and size grow with clips, image side, epochs and folds",
+    "spotting": "a frame's score with the memory carried on, against 14 frames anew for each",
     "apex": "frames between spotted and true apexes, against the middle frame",
 }
 UNTIMED = {"apex"}  # it measures no time, so a busy machine does not matter

@@ -39,14 +39,12 @@ class FrameTruth(NamedTuple):
     """What is known of the frames of all videos, one video after another, (N,) each.
 
     Attributes:
-        number: the frames' numbers, as in the file names.
         intensity: float32, 0..1; NaN where it is not defined, inside an expression without an apex.
         inside: whether an expression's [onset, offset] holds the frame.
         expression: the row of ``Videos.expressions`` that holds it, the first where several do; or -1.
         target: class of that expression; -1 where there is none, or its label is in no class.
     """
 
-    number: Tensor
     intensity: Tensor
     inside: Tensor
     expression: Tensor
@@ -65,14 +63,12 @@ def frame_truth(labels: VideoLabels) -> FrameTruth:
         holding = (frames >= onset[:, None]) & (frames <= offset[:, None])
         within = inside(frames, np.stack([onset, offset], axis=1))
         first = rows.index.to_numpy()[holding.argmax(axis=0)] if len(rows) else np.zeros(len(frames), int)
-        parts.append(
-            (frames, true_intensity(frames, onset, apex, offset), within, np.where(within, first, NONE))
-        )
+        parts.append((true_intensity(frames, onset, apex, offset), within, np.where(within, first, NONE)))
     columns = zip(*parts, strict=True)
-    number, intensity, there, expression = (torch.from_numpy(np.concatenate(part)) for part in columns)
+    intensity, there, expression = (torch.from_numpy(np.concatenate(part)) for part in columns)
     # One more at the end: it is what -1 reads.
     of_expression = torch.tensor([*labels.targets, NONE])
-    return FrameTruth(number.long(), intensity, there, expression.long(), of_expression[expression.long()])
+    return FrameTruth(intensity, there, expression.long(), of_expression[expression.long()])
 
 
 class VideoData(pl.LightningDataModule):
@@ -87,7 +83,6 @@ class VideoData(pl.LightningDataModule):
     Args:
         videos: ``Videos.table``: one row a video.
         truth: of all frames.
-        num_classes: of the label map.
         split: rows of this fold.
         encoded: the encoded set of ``videos``, of sequences.
         batch_size: stretches a batch.
@@ -105,7 +100,6 @@ class VideoData(pl.LightningDataModule):
         *,
         videos: pd.DataFrame,
         truth: FrameTruth,
-        num_classes: int,
         split: splits.Split,
         encoded: EncodedSet,
         batch_size: int = 14,
@@ -131,7 +125,6 @@ class VideoData(pl.LightningDataModule):
         splits.check(videos, [split])
         self.split = split
         self.truth = truth
-        self.num_classes = num_classes
         self.frames = encoded.images
         self.lengths = encoded.lengths
         self.firsts = self.lengths.cumsum(0) - self.lengths
@@ -141,11 +134,6 @@ class VideoData(pl.LightningDataModule):
         self.focus = focus
         self.seed = fold_seed(seed, split.fold)
         self.augment = augment
-
-    @property
-    def in_channels(self) -> int:
-        """Channels of the encoded frames."""
-        return self.frames.shape[1]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of stretches of the training videos."""

@@ -1,7 +1,5 @@
 """The time-contrasted network with visual memory (Nag, Bhunia, Konwer and Roy 2019): when, and which."""
 
-from collections.abc import Iterator
-from itertools import chain
 from typing import NamedTuple, Self
 
 import torch
@@ -171,15 +169,6 @@ class TimeContrastNet(nn.Module):
             raise MerError("network.contrast=false or network.spatial=false: there are no contrast maps")
         self._check(sequence)
         return self.contrast.differences(self._frame_maps(sequence))
-
-    def pretrained_parameters(self) -> Iterator[nn.Parameter]:
-        """Those of stage 1: the spatial and the temporal network's."""
-        return chain.from_iterable(module.parameters() for module in self._pretrained())
-
-    def memory_parameters(self) -> Iterator[nn.Parameter]:
-        """Those of stage 2: all others, whichever are frozen."""
-        first = set(self.pretrained_parameters())
-        return (parameter for parameter in self.parameters() if parameter not in first)
 
     def freeze_pretrained(self) -> None:
         """End stage 1: the spatial and temporal network learn no more, nor do their running statistics."""

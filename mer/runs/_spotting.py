@@ -57,7 +57,10 @@ def read_spotting(run: Path, *, partial: bool = False) -> tuple[pd.DataFrame, pd
     if (twice := frames.duplicated([*VIDEO, "frame"])).any():
         row = frames[twice].iloc[0]
         name = "/".join(str(row[key]) for key in VIDEO)
-        raise MerError(f"{run}: frame {row['frame']} of video {name} is scored in two folds")
+        raise MerError(
+            f"{run}: frame {row['frame']} of video {name} is scored twice; "
+            "remove the folds that score it and run again"
+        )
     found = len(frames[VIDEO].drop_duplicates())
     if not partial and found != plan.videos:
         raise MerError(f"{run}: {found} scored videos of {plan.videos}; remove the folder and run again")

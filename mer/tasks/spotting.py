@@ -6,7 +6,7 @@ intermediate Convolution Layers and GRU Module", section 3 of the paper).
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -32,17 +32,17 @@ class Spotting(pl.LightningModule):
         scheduler: optimizer -> learning-rate scheduler, stepped once an epoch; none where None.
         pretrain_epochs: epochs of stage 1; 0 is none. How long is not printed.
         frozen: whether stage 2 leaves the spatial and temporal network as they are (the paper); False
-            trains all of it (ours).
+            trains all of it (ours), as does a training without stage 1.
         truncation: frames of a stretch after which the memory's gradient ends and the weights are
             updated; the state is carried on. The paper's stretches are of 14, which is one such part.
         motion: flow above which a pixel moves, in pixels of the encoded frame (ours; stage 1).
         intensity_weight: of eq 5 beside eq 4; the paper has them equal, or does not print otherwise.
+        balanced: whether frames inside and outside expressions weigh the same in eq 5 (ours). Most frames
+            are outside, where the intensity is 0: the plain mean (False, the paper) is least for 0 anywhere.
         stretch, draws, focus: of the training stretches, read by ``VideoData``; see there.
         window: frames that are scored at a time at test; memory grows with it and not with the video.
         class_weights: (num_classes,) weight of each class in eq 4, or None.
     """
-
-    unit: ClassVar[str] = "video"  # what a fold is made of; that of a classification is a clip
 
     def __init__(
         self,
@@ -55,6 +55,7 @@ class Spotting(pl.LightningModule):
         truncation: int = 14,
         motion: float = 0.1,
         intensity_weight: float = 1.0,
+        balanced: bool = False,
         stretch: int = 14,
         draws: int = 1,
         focus: float = 0.5,
@@ -80,6 +81,7 @@ class Spotting(pl.LightningModule):
         self.truncation = truncation
         self.motion = motion
         self.intensity_weight = intensity_weight
+        self.balanced = balanced
         self.stretch = stretch
         self.draws = draws
         self.focus = focus
@@ -136,13 +138,19 @@ class Spotting(pl.LightningModule):
         Args:
             logits: (B, S, num_classes).
             intensity: (B, S), predicted.
-            known: ``real``, ``intensity``, ``target`` and ``expression``, (B, S) each, see ``VideoData``.
+            known: ``real``, ``intensity``, ``inside``, ``target`` and ``expression``, (B, S) each, see
+                ``VideoData``.
         """
         weights = self.class_weights if isinstance(self.class_weights, Tensor) else None
         of_class = class_loss(logits, known["target"], known["expression"], known["real"], weights)
         defined = known["real"] & ~known["intensity"].isnan()
         error = (intensity - known["intensity"].nan_to_num()).abs()
-        of_intensity = (error * defined).sum() / defined.sum().clamp(min=1)
+        if self.balanced:
+            parts = (defined & known["inside"], defined & ~known["inside"])
+            there = [part for part in parts if part.any()]
+            of_intensity = torch.stack([_mean_over(error, part) for part in there or parts]).mean()
+        else:
+            of_intensity = _mean_over(error, defined)
         return {
             "train_loss": of_class + self.intensity_weight * of_intensity,
             "train_class_loss": of_class,
@@ -246,6 +254,11 @@ def score_videos(
         probabilities.append(steps.logits.softmax(dim=2).cpu())
     there = torch.arange(longest) < lengths[:, None]
     return Curves(torch.cat(intensity, 1) * there, torch.cat(probabilities, 1) * there[..., None])
+
+
+def _mean_over(values: Tensor, counted: Tensor) -> Tensor:
+    """Mean of the values that count; 0, with a gradient, where none does."""
+    return (values * counted).sum() / counted.sum().clamp(min=1)
 
 
 def _detached(state: Any) -> Any:

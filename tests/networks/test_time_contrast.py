@@ -183,18 +183,6 @@ def test_stage_1_trains_the_two_networks_themselves() -> None:
         assert torch.equal(network.motion_logits(flow), network.temporal(flow))
 
 
-@by_variant
-def test_the_two_stages_share_no_parameter(variant: str) -> None:
-    network = build(variant)
-    first, second = set(network.pretrained_parameters()), set(network.memory_parameters())
-    assert first
-    assert second
-    assert not first & second
-    assert first | second == set(network.parameters())
-    names = {name.split(".")[0] for name, value in network.named_parameters() if value in first}
-    assert names <= {"spatial", "temporal"}
-
-
 def test_what_is_frozen_does_not_move_in_stage_2() -> None:
     network = build("batch norm").train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
