@@ -28,7 +28,8 @@ USAGE = """usage: mer figures encodings [overrides of `mer train`]
 encodings  for a clip of each class: its frames, each encoding, the flow as a colour wheel, the strain
            (hue is the flow's direction, saturation its length relative to the clip's longest)
 spotting   for each video named, or the first: frames, true and predicted intensity and states over time,
-           true and spotted intervals
+           true and spotted intervals; of a network with context contrast that was trained with
+           save_weights=true also its contrast maps at each apex, beside the frame
 
 The picture goes to <runs_dir>/figures/, those of spotting to <run folder>/figures/. Frames of people are
 licensed: do not publish it without looking."""

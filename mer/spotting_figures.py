@@ -4,6 +4,7 @@ As in `mer.plots`, which writes them: matplotlib's object interface, sizes in pi
 `mer.spotting_timeline`.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -27,9 +28,9 @@ def contrast_figure(
 
     Args:
         maps: name, such as ``L1 - C2`` of the paper's equation 1 -> (N, h, w), 0 or more: how strong the
-            contrast is at each place, for instance the norm over channels.
-        captions: N, under the columns.
-        title: above it.
+            contrast is at each place, for instance the mean absolute value over channels.
+        captions: N, under the columns, of one or two lines.
+        title: above it; each of its lines is wrapped to the figure's width.
         frames: N of (H, W, 3) uint8, as a row above the maps.
 
     Returns:
@@ -45,9 +46,13 @@ def contrast_figure(
     count = shape[0]
     if len(captions) != count or (frames is not None and len(frames) != count):
         raise ValueError(f"{len(captions)} captions for maps of {count} steps, or not as many frames")
-    cell, gap, left, right, heading, bottom = 104, 8, 110, 70, 48, 34
+    cell, gap, left, right, bottom = 104, 8, 110, 70, 48
     rows = len(arrays) + (frames is not None)
-    width = max(left + count * (cell + gap) + right, 480)
+    needed = left + count * (cell + gap) + right
+    width = max(needed, 640)
+    left += (width - needed) // 2
+    lines = [part for line in title.splitlines() for part in textwrap.wrap(line, width // 10)]
+    heading = 24 + 22 * len(lines)
     height = heading + rows * (cell + gap) + bottom
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
 
@@ -82,7 +87,7 @@ def contrast_figure(
             for text, side in zip(bar.get_yticklabels(), ("bottom", "top"), strict=True):
                 text.set(fontsize=7.5, va=side)
             bar.tick_params(length=2)
-    figure.text(0.5, 1 - 12 / height, title, ha="center", va="top", fontsize=10, parse_math=False)
+    figure.text(0.5, 1 - 12 / height, "\n".join(lines), ha="center", va="top", fontsize=9, parse_math=False)
     return figure
 
 

@@ -30,6 +30,7 @@ def timeline(
     title: str,
     *,
     thumbnails: Mapping[int, NDArray[np.uint8]] | None = None,
+    scaled: bool = False,
 ) -> Figure:
     """One video over time: frames, predicted and true intensity, their states, and the intervals.
 
@@ -43,6 +44,7 @@ def timeline(
         title: above it.
         thumbnails: frame number -> (H, W, 3) uint8, red, green, blue; drawn side by side, each with a line to
             its time. None or empty: no such row.
+        scaled: scale the scores even where they lie in 0..1, as for a method whose scores have no scale.
 
     Returns:
         Figure 1280 pixels wide.
@@ -59,7 +61,7 @@ def timeline(
     if strange := sorted(set(thumbnails or {}) - set(number.tolist())):
         raise ValueError(f"the video has no frame {strange[0]} to show")
     label = "predicted"
-    if score.min() < 0 or score.max() > 1:
+    if scaled or score.min() < 0 or score.max() > 1:
         score = (score - score.min()) / ((score.max() - score.min()) or 1)
         label = "predicted, scaled to 0..1"
     shown = dict(sorted((thumbnails or {}).items()))

@@ -97,8 +97,8 @@ def check_videos(
     if not truth.inside.any() or truth.inside.all():
         which = "lies outside of" if truth.inside.any() else "lies in"
         raise MerError(
-            f"no frame {which} an expression, so that there is nothing to spot; give whole recordings, "
-            "such as data.clips.frames=original"
+            f"no frame {which} an expression, so that there is nothing to spot; give whole recordings "
+            "(data=casme2_recordings, or data.clips.frames=original)"
         )
     network = recipe.network(in_channels=encoded.images.shape[1], num_classes=1)
     if isinstance(network, FeatureDifference):

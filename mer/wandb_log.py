@@ -6,23 +6,37 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import filelock
+import numpy as np
 import pandas as pd
 import wandb
 
 from mer import runs
 from mer.errors import MerError
-from mer.scores import predicted_classes, subset_scores
+from mer.scores import ALL, predicted_classes, subset_scores
 from mer.selection import select
+from mer.spotting_metrics import frame_auc, roc_curve
+from mer.spotting_scores import SpotOptions, scores
 
 PICTURES = ("confusion", "encoded")
+SPOTTING = ["auc", "interval_f1", "interval_precision", "interval_recall", "false_alarms"]
+ROC_POINTS = 1000  # of the logged curve: W&B draws no more than 10,000, and a long video has as many frames
+
+
+class _Part(NamedTuple):
+    """W&B objects, logged once, and numbers of the summary."""
+
+    shown: dict[str, Any]
+    summary: dict[str, int | float]
 
 
 def log_run(folder: Path, logger: Mapping[str, Any]) -> None:
-    """Log a complete run: config, learning curves, scores, confusion matrix, predictions, pictures.
+    """Log a complete run: config, learning curves, scores, pictures, and what its task leaves.
 
+    Of classified clips these are the confusion matrix and the predictions; of scored videos the ROC curve of
+    their frames, and in the summary ``spotting/<subset>/<score>``, without scores that are not defined.
     Offline it needs neither account nor network, and writes into ``<folder>/wandb``; ``wandb sync`` sends
     it later. Logging again replaces what was logged: the id is a function of the run.
 
@@ -35,7 +49,11 @@ def log_run(folder: Path, logger: Mapping[str, Any]) -> None:
         MerError: the run folder cannot be read, or W&B failed; the run itself is finished and kept.
     """
     plan = runs.read_plan(folder)
-    predictions = select(runs.read_predictions(folder), "last")
+    predictions = select(runs.read_predictions(folder), "last") if plan.clips else None
+    spotting = None
+    if plan.videos:
+        frames, expressions = runs.read_spotting(folder)
+        spotting = frames, video_scores(plan, frames, expressions)
     curves = learning_curves(folder)
     names = folder.resolve().parts[-5:]
     mode = cast(
@@ -64,7 +82,15 @@ def log_run(folder: Path, logger: Mapping[str, Any]) -> None:
                 settings=_settings(),
             )
             with run:
-                _log(run, folder, plan, predictions, curves)
+                _log_curves(run, curves)
+                parts = [_pictures(folder)]
+                if predictions is not None:
+                    parts.append(_classified(plan, predictions))
+                if spotting is not None:
+                    parts.append(_spotted(*spotting))
+                if shown := {name: value for part in parts for name, value in part.shown.items()}:
+                    run.log(shown)
+                run.summary.update({key: value for part in parts for key, value in part.summary.items()})
             if wandb.run is None:
                 wandb.teardown()  # finish() may return before the last records are on disk (0.31)
             if mode == "offline":
@@ -89,9 +115,30 @@ def learning_curves(folder: Path) -> pd.DataFrame:
     return pd.concat([table.add_suffix(f"/{name}") for name, table in statistics.items()], axis=1)
 
 
-def _log(
-    run: wandb.Run, folder: Path, plan: runs.Plan, predictions: pd.DataFrame, curves: pd.DataFrame
-) -> None:
+def video_scores(plan: runs.Plan, frames: pd.DataFrame, expressions: pd.DataFrame) -> pd.DataFrame:
+    """Scores of the videos of a run: rows ``all`` and, where there are several, each database.
+
+    Args:
+        plan: the run's. A feature difference has no scale of its own: its threshold is relative.
+        frames, expressions: as `mer.runs.read_spotting` gives them.
+
+    Returns:
+        Columns `SPOTTING`; auc alone where the fps of a video is not known. nan where not defined.
+
+    Raises:
+        MerError: as `mer.spotting_scores.scores`.
+    """
+    if frames["fps"].notna().all():
+        relative = str(plan.config["network"]["_target_"]).endswith("FeatureDifference")
+        return scores(frames, expressions, SpotOptions(relative=relative))[SPOTTING]
+    subsets = {ALL: frames}
+    if frames["database"].nunique() > 1:
+        subsets |= {str(name): part for name, part in frames.groupby("database")}
+    areas = {name: frame_auc(part["inside"], part["score"]) for name, part in subsets.items()}
+    return pd.DataFrame({"auc": areas})
+
+
+def _log_curves(run: wandb.Run, curves: pd.DataFrame) -> None:
     run.define_metric("epoch")
     for name in sorted({column.rpartition("/")[0] for column in curves.columns}):
         run.define_metric(f"{name}/*", step_metric="epoch")
@@ -99,30 +146,47 @@ def _log(
         values = {str(name): float(value) for name, value in row.dropna().items()}
         run.log({"epoch": int(str(epoch)), **values}, step=int(str(epoch)))
 
+
+def _pictures(folder: Path) -> _Part:
+    paths = {name: folder / f"{name}.png" for name in PICTURES}
+    return _Part({name: wandb.Image(str(path)) for name, path in paths.items() if path.exists()}, {})
+
+
+def _classified(plan: runs.Plan, predictions: pd.DataFrame) -> _Part:
+    """Of clips, or of the expressions of videos: what was predicted, and the scores."""
     best = predicted_classes(predictions, plan.classes)
     shown = predictions.assign(predicted=[plan.classes[k] for k in best])
-    last: dict[str, Any] = {
+    objects = {
         "confusion_matrix": wandb.plot.confusion_matrix(
             y_true=[plan.classes.index(label) for label in predictions["label"]],
             preds=best.tolist(),
             class_names=plan.classes,
-            title="all clips",
+            title="all expressions" if plan.videos else "all clips",
         ),
         "predictions": wandb.Table(columns=list(shown.columns), data=shown.astype(object).to_numpy()),
     }
-    for name in PICTURES:
-        if (path := folder / f"{name}.png").exists():
-            last[name] = wandb.Image(str(path))
-    run.log(last)
+    summary = {
+        f"{subset}/{score}": int(value) if score == "clips" else float(value)
+        for subset, row in subset_scores(predictions, plan.classes).iterrows()
+        for score, value in row.items()
+    }
+    return _Part(objects, summary)
 
-    scores = subset_scores(predictions, plan.classes)
-    run.summary.update(
-        {
-            f"{subset}/{score}": int(value) if score == "clips" else float(value)
-            for subset, row in scores.iterrows()
-            for score, value in row.items()
-        }
-    )
+
+def _spotted(frames: pd.DataFrame, counted: pd.DataFrame) -> _Part:
+    """Of videos: the ROC curve of all frames, and the scores that are defined."""
+    summary = {
+        f"spotting/{subset}/{score}": float(value)
+        for subset, row in counted.iterrows()
+        for score, value in row.dropna().items()
+    }
+    alarms, hits, _ = roc_curve(frames["inside"], frames["score"])
+    if np.isnan([alarms[-1], hits[-1]]).any():  # frames of one kind
+        return _Part({}, summary)
+    points = np.unique(np.linspace(0, len(hits) - 1, ROC_POINTS).astype(np.int64))
+    rates = ["false positive rate", "true positive rate"]
+    table = wandb.Table(columns=rates, data=np.stack([alarms, hits], axis=1)[points])
+    return _Part({"roc": wandb.plot.line(table, *rates, title="ROC curve of all frames")}, summary)
 
 
 def _config(folder: Path, plan: runs.Plan, names: tuple[str, ...]) -> dict[str, Any]:
@@ -139,6 +203,7 @@ def _config(folder: Path, plan: runs.Plan, names: tuple[str, ...]) -> dict[str, 
         "classes": plan.classes,
         "folds": plan.folds,
         "clips": plan.clips,
+        **({"videos": plan.videos} if plan.videos else {}),
         "content": plan.content,
         "commit": ", ".join(sorted(commits)),
     }

@@ -1,4 +1,4 @@
-"""W&B: one offline run, read back from its file."""
+"""W&B: offline runs, read back from their files."""
 
 import gc
 import json
@@ -8,13 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mer import runs
 from mer.errors import MerError
 from mer.plots import confusion_figure, save_figure
 from mer.scores import subset_scores
-from tests.run_folder import CLASSES, FOLDS, make_fold, make_plan, make_run
+from tests.run_folder import (
+    CLASSES,
+    FOLDS,
+    make_fold,
+    make_metrics,
+    make_plan,
+    make_predictions,
+    make_record,
+    make_run,
+)
+from tests.spotting_run import Pairs, join, make_video
 
 wandb_log = pytest.importorskip("mer.wandb_log")
 from tests.wandb_reader import Logged, read_offline_run  # noqa: E402
@@ -34,6 +45,58 @@ def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
         # wandb leaves its TemporaryDirectory objects to the garbage collector (0.31).
         warnings.filterwarnings("ignore", "Implicitly cleaning up", ResourceWarning)
         gc.collect()
+
+
+NETWORK = "mer.networks.TimeContrastNet"
+DIFFERENCE = "mer.feature_difference.FeatureDifference"
+FRAMES = 200  # of each video
+
+
+def make_scored_run(
+    tmp_path: Path,
+    target: str = NETWORK,
+    *,
+    true: Pairs = ((51, 90),),
+    still: bool = True,
+    classified: bool = True,
+    fps: float = 100,
+    height: float = 0.9,
+) -> Path:
+    """A run that spots: in each fold a video that is spotted as it is true, and where there are still videos
+    one more, of which the first has a false alarm of 40 frames."""
+    plan = make_plan(
+        config={"epochs": 3, "network": {"_target_": target}},
+        clips=make_plan().clips * classified,
+        videos=(1 + still) * len(FOLDS),
+    )
+    run = runs.RunKey("spot", "base", "synthetic", "loso", 0).folder(tmp_path)
+    runs.start(run, plan)
+    for fold in FOLDS:
+        videos = [make_video(f"{fold}/v1", true, [(51, 90)], length=FRAMES, fps=fps)]
+        alarm: Pairs = [(21, 60)] if fold == FOLDS[0] else []
+        videos += [make_video(f"{fold}/v2", [], alarm, length=FRAMES, fps=fps)] * still
+        frames, expressions = join(*videos)
+        frames["score"] *= np.float32(height / 0.9)
+        predictions = make_predictions(fold) if classified else make_predictions(fold).iloc[:0]
+        metrics = make_metrics(fold) if classified else pd.DataFrame()
+        with runs.claim(run, fold) as folder:
+            runs.write_spotting(folder, frames.assign(fold=fold, seed=0, epoch=3), expressions)
+            runs.finish(folder, predictions, metrics, make_record(plan))
+    return run
+
+
+def log_and_read(run: Path) -> tuple[dict[str, Any], dict[str, Any], Path]:
+    """Log a run; its summary, its config, and the folder of its tables and pictures."""
+    wandb_log.log_run(run, LOGGER)
+    (folder,) = logged_runs(run)
+    logged = read_offline_run(folder)
+    return logged.summary, logged.config, folder / "files" / "media"
+
+
+def spotting_of(summary: dict[str, Any]) -> dict[str, float]:
+    return {
+        key.removeprefix("spotting/"): value for key, value in summary.items() if key.startswith("spotting/")
+    }
 
 
 def logged_runs(run: Path) -> list[Path]:
@@ -148,3 +211,95 @@ def test_environment_wins_and_an_error_is_one_line(tmp_path: Path, monkeypatch: 
         wandb_log.log_run(run, LOGGER | {"mode": "online"})
     assert (given["mode"], given["force"]) == ("online", True)
     assert len(runs.read_predictions(run)) == make_plan().clips
+
+
+# --- runs that score videos ---
+
+# All: 3 of 3 expressions hit by 4 intervals; 1 alarm in 3 x 200 frames at 100 a second, which is .1 minutes.
+# The AUC counts pairs: inside frames score above the frames outside, which are 0, but those of the alarm
+# have the same scores as the expressions: half of their pairs.
+OUTSIDE = FRAMES - 40 + FRAMES  # a fold
+EXPECTED = {
+    "all/interval_precision": 3 / 4,
+    "all/interval_recall": 1,
+    "all/interval_f1": 2 * 3 / (2 * 3 + 1),
+    "all/false_alarms": 10,
+    "all/auc": 1 - 40 / 2 / (3 * OUTSIDE),
+    "casme2/interval_precision": 2 / 3,
+    "casme2/interval_recall": 1,
+    "casme2/interval_f1": 2 * 2 / (2 * 2 + 1),
+    "casme2/false_alarms": 15,
+    "casme2/auc": 1 - 40 / 2 / (2 * OUTSIDE),
+    "smic/interval_precision": 1,
+    "smic/interval_recall": 1,
+    "smic/interval_f1": 1,
+    "smic/false_alarms": 0,
+    "smic/auc": 1,
+}
+
+
+def test_a_run_that_spots_and_classifies_logs_both(tmp_path: Path) -> None:
+    run = make_scored_run(tmp_path)
+    summary, config, media = log_and_read(run)
+    assert spotting_of(summary) == pytest.approx(EXPECTED)
+    assert (config["clips"], config["videos"]) == (12, 6)
+    for subset, row in subset_scores(runs.read_predictions(run), CLASSES).iterrows():
+        assert {score: summary[f"{subset}/{score}"] for score in row.index} == pytest.approx(row.to_dict())
+    names = {path.name.rsplit("_", 2)[0] for path in media.glob("table/*.json")}
+    assert names == {"predictions", "confusion_matrix_table", "roc_table"}
+    (table,) = media.glob("table/roc_table_*.table.json")
+    points = json.loads(table.read_text(encoding="utf-8"))["data"]
+    assert (points[0], points[-1]) == ([0, 0], [1, 1])
+    alarms, hits = np.array(points).T
+    area = (np.diff(alarms) * (hits[1:] + hits[:-1]) / 2).sum()
+    assert area == pytest.approx(EXPECTED["all/auc"])
+
+
+def test_a_run_that_only_spots_logs_nothing_of_classes(tmp_path: Path) -> None:
+    """Of a feature difference a tenth of the height changes nothing: its threshold is the video's own."""
+    summary, config, media = log_and_read(
+        make_scored_run(tmp_path, DIFFERENCE, classified=False, height=0.09)
+    )
+    assert spotting_of(summary) == pytest.approx(EXPECTED)
+    own = {key for key in summary if not key.startswith("_")}
+    assert own == {f"spotting/{key}" for key in EXPECTED} | {"roc_table"}
+    assert (config["clips"], config["videos"]) == (0, 6)
+    assert [path.name.rsplit("_", 2)[0] for path in media.glob("table/*.json")] == ["roc_table"]
+
+
+def test_a_networks_threshold_is_absolute(tmp_path: Path) -> None:
+    summary, _, _ = log_and_read(make_scored_run(tmp_path, height=0.09))
+    found = spotting_of(summary)
+    assert found["all/auc"] == pytest.approx(EXPECTED["all/auc"])
+    assert {found[f"all/{name}"] for name in ("interval_recall", "interval_f1", "false_alarms")} == {0}
+
+
+def test_scores_that_are_not_defined_are_left_out(tmp_path: Path) -> None:
+    summary, _, _ = log_and_read(make_scored_run(tmp_path / "none_still", still=False))
+    assert {key.partition("/")[2] for key in spotting_of(summary)} == {
+        *("auc", "interval_f1", "interval_precision", "interval_recall")
+    }
+    everywhere = make_scored_run(tmp_path / "everywhere", true=[(1, FRAMES)], still=False)
+    summary, _, media = log_and_read(everywhere)
+    assert "all/interval_recall" in spotting_of(summary)
+    assert not [key for key in spotting_of(summary) if key.endswith(("/auc", "/false_alarms"))]
+    assert not list(media.glob("table/roc_table_*"))
+
+
+def test_without_a_rate_only_frames_are_scored(tmp_path: Path) -> None:
+    summary, _, media = log_and_read(make_scored_run(tmp_path, DIFFERENCE, classified=False, fps=np.nan))
+    areas = {key: value for key, value in EXPECTED.items() if key.endswith("/auc")}
+    assert spotting_of(summary) == pytest.approx(areas)
+    assert len(list(media.glob("table/roc_table_*"))) == 1
+
+
+def test_a_long_roc_curve_is_thinned_between_its_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wandb_log, "ROC_POINTS", 5)
+    summary, _, media = log_and_read(make_scored_run(tmp_path))
+    assert spotting_of(summary) == pytest.approx(EXPECTED)  # of all frames
+    (table,) = media.glob("table/roc_table_*.table.json")
+    points = json.loads(table.read_text(encoding="utf-8"))["data"]
+    assert len(points) == 5
+    assert (points[0], points[-1]) == ([0, 0], [1, 1])

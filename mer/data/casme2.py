@@ -22,7 +22,12 @@ COLUMNS = {
     "offset": ["OffsetFrame"],
     "label": ["Estimated Emotion"],
 }
-LAYOUTS = {"cropped": ["Cropped"], "original": ["CASME2_RAW_selected", "CASME2-RAW", "CASME2_RAW"]}
+RECORDINGS = ["CASME2-RAW", "CASME2_RAW"]
+LAYOUTS = {
+    "cropped": ["Cropped"],
+    "original": ["CASME2_RAW_selected", *RECORDINGS],
+    "recordings": RECORDINGS,  # what came before and after, too: spotting needs it
+}
 # The release of 2014; the sheets of 2019 have one clip more, sub24/EP02_07.
 PUBLISHED_COUNTS = {
     "casme2": {
@@ -43,7 +48,8 @@ def read_clips(root: Path, *, frames: str = "auto", sheet: str | None = None) ->
 
     Args:
         root: the folder that holds the sheet and the frames, at most two levels deep.
-        frames: ``cropped``, ``original``, or ``auto``: cropped where it is there.
+        frames: ``cropped``, ``original``, ``recordings`` (CASME2-RAW, whole: for spotting), or ``auto``:
+            cropped where it is there.
         sheet: the annotation file below the root, where there are several.
 
     Raises:
