@@ -24,6 +24,7 @@ from mer.data.roots import find_root
 from mer.data.sequences import NONE, VideoLabels
 from mer.data.standins import is_standin
 from mer.data.videos import Videos, find_videos, video_frames
+from mer.encodings import ApexFlow
 from mer.errors import MerError
 from mer.tasks.spotting import Spotting
 
@@ -126,9 +127,20 @@ def ready_clips(cfg: DictConfig, table: Table, encoding: nn.Module | None) -> Re
             "spot in one database at a time"
         )
     # Of all clips: an expression whose label is in no class is one to be spotted.
-    videos = find_videos(table.clips, table.still)
+    videos = find_videos(_with_apexes(cfg, table.clips), table.still)
     ready = make_ready(videos.table, encoding, faces=face_options(cfg), apex=cfg.apex)
     return ready._replace(findings=[*videos.findings, *ready.findings], videos=videos)
+
+
+def _with_apexes(cfg: DictConfig, clips: pd.DataFrame) -> pd.DataFrame:
+    """The clips with apexes spotted where ``apex`` asks for it, and a face was found to spot them in."""
+    wanted = clips["apex"].isna() | (cfg.apex == "spot_all")
+    if cfg.apex == "labelled" or "frames" not in clips.columns or not wanted.any():
+        return clips
+    chosen = clips[wanted].reset_index(drop=True)
+    found = make_ready(chosen, ApexFlow(), faces=face_options(cfg), apex=cfg.apex).clips
+    apexes = found.set_index(clip_table.KEY)["apex"].reindex(pd.MultiIndex.from_frame(clips[clip_table.KEY]))
+    return clips.assign(apex=clips["apex"].mask(wanted, pd.array(apexes.array, dtype="Int64")))
 
 
 def scores_videos(cfg: DictConfig) -> bool:

@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
+from torch import nn
 
 from mer import config, runs
 from mer.data.faces import Face
@@ -31,15 +32,24 @@ from mer.weights import FILE, load_weights
 VIDEO = ["database", "subject", "video"]
 THUMBNAILS = 10
 CONTRASTS = ("eq 1\nL(t) - C(t+1)", "eq 2\nL(t) - L(t+1)", "eq 3\nL(t+1) - C(t)")
-EXPLAINED = "L: local, C: context filter; mean absolute value over channels"
+EXPLAINED = "L: local, C: context filter of frame t; mean absolute over channels"
 Name = tuple[str, ...]  # of a video: database, subject, video
 
 
 class Source(NamedTuple):
-    """Where a video's frames lie, and the face that the run cut out of them."""
+    """A video as the run saw it.
+
+    Attributes:
+        path: of its frames.
+        face: cut out of them; None where whole frames were encoded.
+        encoding: of the run.
+        thumbnails: a few frames by number, (H, W, 3) uint8.
+    """
 
     path: Path
     face: Face | None
+    encoding: nn.Module
+    thumbnails: dict[int, NDArray[np.uint8]]
 
 
 def draw(arguments: Sequence[str]) -> list[Path]:
@@ -68,47 +78,38 @@ def draw(arguments: Sequence[str]) -> list[Path]:
     mark = SYNTHETIC_TITLE if plan.synthetic else ""
     made_by = "/".join(run.absolute().parts[-5:])  # no path of the machine
     problems: list[str] = []
-    cfg, sources = None, {}
+    sources: dict[Name, Source] = {}
     try:
-        cfg = _read_config(run, str(frames["fold"].iloc[0]))
-        sources = _find_sources(cfg, names)
+        sources = _find_sources(run, frames, names)
     except MerError as error:
         problems.append(f"drawn without frames: {error}")
     paths = []
     for name in names:
         rows, true = (part[(part[VIDEO] == list(name)).all(axis=1)] for part in (frames, expressions))
-        rows = rows.sort_values("frame", ignore_index=True)
-        source = sources.get(name)
-        thumbnails = None
-        if source is not None:
-            try:
-                thumbnails = _thumbnails(source, rows)
-            except MerError as error:
-                problems.append(f"drawn without frames: {error}")
         found = spotted(rows, _options(rows, relative=untrained))[["onset", "offset"]].to_numpy()
-        title = f"{mark}{'/'.join(name)}, by {made_by}"
+        title = f"{mark}{'/'.join(name)}"
         path = run / "figures" / f"spotting-{'.'.join(name)}.png"
-        save_figure(timeline(rows, true, found, title, thumbnails=thumbnails, scaled=untrained), path)
+        source = sources.get(name)
+        shown = None if source is None else source.thumbnails
+        by = f"{title}, by {made_by}"
+        save_figure(timeline(rows, true, found, by, thumbnails=shown, scaled=untrained), path)
         paths.append(path)
-        if untrained or cfg is None or source is None or thumbnails is None:
+        if untrained or source is None:
             continue
         try:
             network = _read_network(run, plan, str(rows["fold"].iloc[0]))
-            figure = _draw_contrasts(
-                network, cfg, source, rows, true, f"{mark}{'/'.join(name)}\nby {made_by}\n{EXPLAINED}"
-            )
+            figure = _draw_contrasts(network, source, rows, true, f"{title}\nby {made_by}\n{EXPLAINED}")
         except MerError as error:
             problems.append(f"drawn without contrast maps: {error}")
             continue
-        path = path.with_name(f"{path.stem}-contrast.png")
-        save_figure(figure, path)
-        paths.append(path)
+        paths.append(path.with_name(f"{path.stem}-contrast.png"))
+        save_figure(figure, paths[-1])
     for problem in dict.fromkeys(problems):
         print(problem, file=sys.stderr)
     return paths
 
 
-def _chosen(run: Path, frames: pd.DataFrame, asked: Sequence[str]) -> list[tuple[str, ...]]:
+def _chosen(run: Path, frames: pd.DataFrame, asked: Sequence[str]) -> list[Name]:
     """The videos that were asked for; the first that holds an expression where none was."""
     there = [tuple(map(str, row)) for row in frames[VIDEO].drop_duplicates().to_numpy()]
     if not asked:
@@ -133,35 +134,34 @@ def _options(rows: pd.DataFrame, *, relative: bool) -> SpotOptions:
     return SpotOptions(relative=relative, unit="frames", **lengths)
 
 
-def _read_config(run: Path, fold: str) -> DictConfig:
-    """The config that a fold was made under, with what the plan leaves out: where the data lie."""
+def _find_sources(run: Path, frames: pd.DataFrame, names: Sequence[Name]) -> dict[Name, Source]:
+    """Each video, as the run's own config finds it.
+
+    Raises:
+        MerError: the record holds no config, or the data are not there as they were.
+    """
+    fold = str(frames["fold"].iloc[0])
     cfg = OmegaConf.create(runs.read_record(run, fold).get("config"))
     if "data" not in cfg:
         raise MerError(f"{run}: the record of fold {fold} holds no config of its data")
-    assert isinstance(cfg, DictConfig)
-    return cfg
-
-
-def _find_sources(cfg: DictConfig, names: Sequence[Name]) -> dict[Name, Source]:
-    """The frames of each video, as the run's own config finds them."""
     table = read_table(cfg)
     videos = find_videos(table.clips, table.still).table
     keys = [tuple(row) for row in videos[["database", "subject", "clip"]].to_numpy()]
+    if gone := set(names) - set(keys):
+        raise MerError(f"{table.source}: the video {'/'.join(min(gone))} of this run is no longer there")
     videos = videos[[key in set(names) for key in keys]].reset_index(drop=True)
-    ready = make_ready(videos, make_encoding(cfg), faces=face_options(cfg), apex=cfg.apex)
+    encoding = make_encoding(cfg)
+    assert encoding is not None  # frames are scored
+    ready = make_ready(videos, encoding, faces=face_options(cfg), apex=cfg.apex)
     faces: Sequence[Face | None] = ready.faces or [None] * len(ready.clips)
-    return {
-        (row["database"], row["subject"], row["clip"]): Source(Path(row["frames"]), face)
-        for (_, row), face in zip(ready.clips.iterrows(), faces, strict=True)
-    }
-
-
-def _thumbnails(source: Source, rows: pd.DataFrame) -> dict[int, NDArray[np.uint8]]:
-    """A few of the scored frames, cut out as the run saw them."""
-    there = rows["frame"].to_numpy()
-    shown = there[np.linspace(0, len(there) - 1, min(THUMBNAILS, len(there))).astype(int)].tolist()
-    clip = read_clip(source.path, shown, grey=False, face=source.face)
-    return dict(zip(shown, clip.permute(0, 2, 3, 1).numpy(), strict=True))
+    sources: dict[Name, Source] = {}
+    for (_, row), face in zip(ready.clips.iterrows(), faces, strict=True):
+        name, path = (row["database"], row["subject"], row["clip"]), Path(row["frames"])
+        there = frames["frame"][(frames[VIDEO] == list(name)).all(axis=1)].sort_values().to_numpy()
+        shown = there[np.linspace(0, len(there) - 1, min(THUMBNAILS, len(there))).astype(int)].tolist()
+        images = read_clip(path, shown, grey=False, face=face).permute(0, 2, 3, 1).numpy()
+        sources[name] = Source(path, face, encoding, dict(zip(shown, images, strict=True)))
+    return sources
 
 
 def _read_network(run: Path, plan: runs.Plan, fold: str) -> TimeContrastNet:
@@ -179,58 +179,46 @@ def _read_network(run: Path, plan: runs.Plan, fold: str) -> TimeContrastNet:
     return network.eval()
 
 
-def _moments(rows: pd.DataFrame, expressions: pd.DataFrame) -> dict[int, str]:
-    """Positions of the frames to look at, in their order, and a caption each.
+def _moments(rows: pd.DataFrame, expressions: pd.DataFrame) -> list[tuple[int, str]]:
+    """Which frames to look at: their positions in ``rows``, and a caption each.
 
-    The apex of each expression, or the scored frame that is nearest; where it is not known, the expression's
-    highest score; in a video without expressions the highest of all. Positions are those in ``rows``.
+    The scored frame that is nearest to the apex of each expression; where that is not known, the
+    expression's highest score; in a video without expressions the highest of all.
     """
     number, score = rows["frame"].to_numpy(), rows["score"].to_numpy()
-    found: dict[int, str] = {}
-
-    def add(place: int, what: str) -> None:
-        # Of several expressions at one frame, each is named.
-        names = [*([found[place].rpartition("\n")[0]] if place in found else []), what]
-        found[place] = f"{', '.join(names)}\nframe {number[place]}"
-
-    for row in expressions.itertuples(index=False):
-        if pd.isna(row.apex):
-            held = (number >= row.onset) & (number <= row.offset)
-            add(int(np.where(held, score, -np.inf).argmax()), f"{row.label}, highest")
+    onsets, apexes, offsets = (
+        expressions[column].to_numpy(np.float64, na_value=np.nan) for column in ("onset", "apex", "offset")
+    )
+    moments = []
+    for label, onset, apex, offset in zip(expressions["label"], onsets, apexes, offsets, strict=True):
+        if np.isnan(apex):
+            held = (number >= onset) & (number <= offset)
+            place, what = int(np.where(held, score, -np.inf).argmax()), "highest"
         else:
-            add(int(np.abs(number - int(row.apex)).argmin()), f"{row.label}, apex")
-    if expressions.empty:
-        add(int(score.argmax()), "highest score")
-    return dict(sorted(found.items()))
+            place, what = int(np.abs(number - apex).argmin()), "apex"
+        moments.append((place, f"{label}\n{what} at {number[place]}"))
+    place = int(score.argmax())
+    return moments or [(place, f"no expression\nhighest at {number[place]}")]
 
 
 @torch.inference_mode()
 def _draw_contrasts(
-    network: TimeContrastNet,
-    cfg: DictConfig,
-    source: Source,
-    rows: pd.DataFrame,
-    true: pd.DataFrame,
-    title: str,
+    network: TimeContrastNet, source: Source, rows: pd.DataFrame, expressions: pd.DataFrame, title: str
 ) -> Figure:
     """At each moment, the frame as it was encoded, and the three maps of it and the next frame.
 
     The last frame of a video is its own next one, as where it is scored.
     """
-    encoding = make_encoding(cfg)
-    assert encoding is not None  # of images that are encoded already, no frame is scored
-    moments = _moments(rows, true)
-    number = rows["frame"].to_numpy()
-    first = np.array(list(moments))
-    second = np.minimum(first + 1, len(number) - 1)
-    read = number[np.stack([first, second], axis=1)].ravel().tolist()
-    clip = read_clip(source.path, read, grey=False, face=source.face)
-    pairs = encoding(clip.unflatten(0, (-1, 2)), torch.full((len(first),), 2)).float()
-    maps = network.contrast_maps(pairs)[:, 0].abs().mean(2)
-    frames = pairs[:, 0, :3].round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    return contrast_figure(
-        dict(zip(CONTRASTS, maps.unbind(1), strict=True)),
-        list(moments.values()),
-        title,
-        frames=list(frames),
-    )
+    rows = rows.sort_values("frame", ignore_index=True)
+    places, captions = zip(*_moments(rows, expressions), strict=True)
+    first = np.array(places)
+    pairs = np.stack([first, np.minimum(first + 1, len(rows) - 1)], axis=1)
+    numbers = rows["frame"].to_numpy()[pairs].ravel().tolist()
+    clip = read_clip(source.path, numbers, grey=False, face=source.face)
+    # A frame and the flow from it depend on no other frame than the next: two of them are enough.
+    clips = clip.reshape(len(first), 2, *clip.shape[1:])
+    encoded = source.encoding(clips, torch.full((len(first),), 2)).float()
+    maps = network.contrast_maps(encoded).squeeze(1).abs().mean(2)
+    frames = encoded[:, 0, :3].to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    named = {name: maps[:, equation].numpy() for equation, name in enumerate(CONTRASTS)}
+    return contrast_figure(named, captions, title, frames=list(frames))

@@ -130,7 +130,7 @@ def check_videos(
         if not (trained > 0).any():
             raise MerError(
                 f"fold {split.fold}: no training video has an expression with an apex, so that its intensity "
-                "is nowhere known; give apexes in the annotation"
+                "is nowhere known; give apexes in the annotation, or apex=spot_missing"
             )
 
 

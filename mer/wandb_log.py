@@ -60,6 +60,8 @@ def log_run(folder: Path, logger: Mapping[str, Any]) -> None:
         Literal["online", "offline", "disabled"],
         os.environ.get("WANDB_MODE") or logger.get("mode") or "offline",
     )
+    if mode == "offline":  # else a thread of W&B's sends its own metrics after a minute (0.31)
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     try:
         (folder / "wandb").mkdir(exist_ok=True)
         # Two jobs that finish the last two folds of a run both log it.
@@ -184,9 +186,10 @@ def _spotted(frames: pd.DataFrame, counted: pd.DataFrame) -> _Part:
     if np.isnan([alarms[-1], hits[-1]]).any():  # frames of one kind
         return _Part({}, summary)
     points = np.unique(np.linspace(0, len(hits) - 1, ROC_POINTS).astype(np.int64))
-    rates = ["false positive rate", "true positive rate"]
-    table = wandb.Table(columns=rates, data=np.stack([alarms, hits], axis=1)[points])
-    return _Part({"roc": wandb.plot.line(table, *rates, title="ROC curve of all frames")}, summary)
+    x, y = "false positive rate", "true positive rate"
+    table = wandb.Table(columns=[x, y], data=np.stack([alarms, hits], axis=1)[points])
+    curve = wandb.plot.line(table, x, y, title="ROC curve of all frames")
+    return _Part({"roc": curve}, summary)
 
 
 def _config(folder: Path, plan: runs.Plan, names: tuple[str, ...]) -> dict[str, Any]:

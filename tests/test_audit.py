@@ -10,7 +10,7 @@ import yaml
 from mer import audit, encode, figures, runs, standin, train
 from mer.data import standins
 from mer.errors import MerError
-from tests.trees import write_megc2019_uvos, write_png
+from tests.trees import write_frames, write_megc2019_uvos, write_png
 
 
 def overrides(database: str, root: Path) -> list[str]:
@@ -52,6 +52,7 @@ def test_the_facts_as_json(roots: dict[str, Path], capsys: pytest.CaptureFixture
     report = json.loads(capsys.readouterr().out)
     assert report["classes"] == {"negative": 6, "positive": 3, "surprise": 3}
     assert report["left_out_by_label"] == 5
+    assert report["videos"] is None
     assert report["counts"]["casme2"]["others"] == 3
     assert report["other_than_published"].startswith("casme2 others 3, published 99")
     assert report["frames"] == {"cropped": 17, "original": 0}
@@ -135,6 +136,82 @@ def test_landmarks_of_the_users_crop_the_frames(tmp_path: Path, capsys: pytest.C
         np.savetxt(path, points)
     audit.main([*given, f"faces.landmarks={tmp_path / 'points'}", "encoding=apex_flow_masked"])
     assert "faces: landmarks 15, not found 0; eyes from landmarks 15" in capsys.readouterr().out
+
+
+SPOTTING = ("task=spotting", "encoding=frames_and_flow")
+
+
+def test_videos_are_counted_with_the_expressions_in_them(capsys: pytest.CaptureFixture[str]) -> None:
+    tiny = ("subjects=2", "clips_per_class=1", "still=2", "long=1", "size=16", "length=[34,34]")
+    drawn = [f"data.clips.{option}" for option in (*tiny, "long_length=[110,110]")]
+    given = ["data=synthetic_videos", *SPOTTING, *drawn]
+    audit.main([*given, "--json"])
+    report = json.loads(capsys.readouterr().out)
+    labels = report["counts"]["synthetic"]
+    # Of each subject: three videos of one expression, two of none, and one of two or three.
+    assert {name: report["videos"][name] for name in ("videos", "with_one_expression")} == {
+        "videos": 12,
+        "with_one_expression": 6,
+    }
+    assert (report["videos"]["with_several"], report["videos"]["without_any"]) == (2, 4)
+    expressions = report["videos"]["expressions"]
+    assert expressions == labels["negative"] + labels["positive"] + labels["surprise"]
+    assert 6 + 2 * 2 <= expressions <= 6 + 2 * 3
+    assert report["videos"]["expressions_without_class"] == 0
+    assert report["apexes"] == {"labelled": expressions, "spotted": 0, "missing": 0}
+    assert report["frames"] == {"cropped": 12, "original": 0}
+    assert report["used"] == 12
+
+    two = ["data.label_map={negative: negative, positive: positive, surprise: null}"]
+    audit.main([*given, *two, "data.classes=[negative,positive]"])
+    lines = capsys.readouterr().out.splitlines()
+    assert f"synthetic: {expressions} expressions of 2 subjects: " in "\n".join(lines)
+    of_each = "6 with one expression, 2 with several, 4 without any"
+    assert f"videos: 12: {of_each}; {expressions} expressions" in lines
+    classes = ", ".join(f"{name} {labels[name]}" for name in ("negative", "positive"))
+    without = f"{labels['surprise']} expressions without a class by their label: spotted, not classified"
+    assert f"classes: {classes}; {without}" in lines
+    assert "used: 12 videos, 2 subjects, 2 folds" in lines
+
+
+def test_of_videos_only_lost_faces_count_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, size in (("a", (8, 8)), ("b", (40, 40)), ("c", (8, 8))):
+        write_frames(tmp_path / name, range(1, 21), size=size)
+    for path in (tmp_path / "b").iterdir():
+        write_png(path, np.zeros((40, 40, 3), np.uint8))
+    (tmp_path / "clips.csv").write_text(
+        """subject,clip,label,onset,apex,offset,cropped,path
+s1,a1,joy,2,4,6,yes,a
+s1,a2,fear,11,,15,yes,a
+s2,b1,joy,2,4,6,no,b
+s3,c1,joy,2,4,6,yes,c
+""",
+        encoding="utf-8",
+    )
+    given = ["data=folder", f"data.root={tmp_path}", *SPOTTING, "data.label_map={joy: joy, fear: null}"]
+    given.append("data.classes=[joy]")
+    audit.main([*given, "apex=labelled", "--json"])
+    report = json.loads(capsys.readouterr().out)
+    assert report["videos"] == {
+        "videos": 3,
+        "with_one_expression": 2,
+        "with_several": 1,
+        "without_any": 0,
+        "expressions": 4,
+        "expressions_without_class": 1,
+    }
+    assert report["apexes"] == {"labelled": 3, "spotted": 0, "missing": 1}
+    assert report["classes"] == {"joy": 3}
+    assert report["left_out_by_label"] == 0  # it is spotted
+    assert (report["faces"]["whole frame"], report["faces"]["not found"]) == (2, 1)
+    assert report["used"] == 2
+    problems = [finding["problem"] for finding in report["findings"]]
+    assert sorted(problems) == ["no apex, so its intensity is undefined", "no face found"]
+    audit.main(given)
+    printed = capsys.readouterr().out
+    assert "faces: whole frame 2, not found 1; eyes from" in printed
+    assert "apexes: labelled 3, spotted 1, missing 0\n" in printed
+    assert "used: 2 videos, 2 subjects, 2 folds" in printed
 
 
 def test_encoded_images_have_no_frames_to_look_for(

@@ -64,6 +64,11 @@ def test_timeline_says_where_scores_are_scaled() -> None:
     assert "predicted, scaled to 0..1" in texts(figure)
     line = figure.axes[0].lines[1].get_ydata()
     np.testing.assert_allclose(np.asarray(line, dtype=float), TRUE, atol=1e-6)
+    # A third of the range is not told from a low intensity, unless it is asked for.
+    for scaled, highest in ((False, 0.3), (True, 1)):
+        figure = timeline(video(np.float32(0.3) * TRUE), expressions(), [], "LBP", scaled=scaled)
+        assert np.asarray(figure.axes[0].lines[1].get_ydata(), dtype=float).max() == pytest.approx(highest)
+        assert ("predicted, scaled to 0..1" in texts(figure)) == scaled
 
 
 def test_timelines_thumbnails_are_the_frames(tmp_path: Path) -> None:
@@ -109,6 +114,17 @@ def test_contrast_maps_share_a_scale_a_row(tmp_path: Path) -> None:
     assert len(images) == 9
     assert [image.get_clim() for image in images[3:]] == [(0, 5)] * 3 + [(0, 1)] * 3
     assert {(90, 90, 90), (92, 92, 92)} <= colours(figure, tmp_path / "contrast.png")
+
+
+def test_a_long_title_of_contrast_maps_stays_within_the_figure(tmp_path: Path) -> None:
+    one = {"L1 - C2": np.ones((1, 8, 8))}
+    short, long = (contrast_figure(one, ["1"], title) for title in ("A", "W" + 40 * " wide" + "\nby $x$"))
+    assert long.get_figheight() > short.get_figheight()
+    assert "by $x$" in long.texts[0].get_text()
+    save_figure(long, tmp_path / "contrast.png")
+    pixels = imread(tmp_path / "contrast.png")[..., :3]
+    border = np.concatenate([pixels[:, :4].ravel(), pixels[:, -4:].ravel(), pixels[:4].ravel()])
+    assert (border == 1).all()
 
 
 def test_contrast_maps_that_do_not_fit() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -149,7 +150,7 @@ def test_shuffled_labels_change_classes_and_no_intensity(mer: Mer) -> None:
         (("network=time_contrast", "encoding=frames_and_flow"), "give it task=spotting"),
         (("task=spotting", "encoding=frames_and_flow", "network=laenet"), "which LAENet does not"),
         ((*SMALL, "augment=pool"), "a pool of variants is for images"),
-        (("experiment=timecontrast_small", "encoding=apex_flow"), "no onset or apex"),
+        (("experiment=timecontrast_small", "encoding=apex_flow"), "has no apex"),
         ((*SMALL, "epochs=1"), r"task.pretrain_epochs=1 of epochs=1: no epoch is left"),
         ((*SMALL, "order=balanced"), "order=balanced: stretches of videos are drawn at random"),
         ((*SMALL, "protocol.validation=0.3"), "protocol.validation: spotting validates on no videos"),
@@ -162,6 +163,67 @@ def test_shuffled_labels_change_classes_and_no_intensity(mer: Mer) -> None:
 def test_what_does_not_fit_is_named(mer: Mer, overrides: tuple[str, ...], message: str) -> None:
     with pytest.raises(MerError, match=message):
         mer(*overrides)
+
+
+# --- annotation that leaves something open: the user's own clips, in the folders of the drawn videos ---
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """``mer train data=folder`` on the drawn videos, under columns of the user's; gives the run folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*overrides: str, **columns: Any) -> Path:
+        clips, _ = drawn_clips()
+        table = clips.assign(path=clips["frames"], cropped="yes").drop(columns=["database", "frames"])
+        table.assign(**columns).to_csv(tmp_path / "clips.csv", index=False)
+        data = ("data=folder", f"data.root={tmp_path}", "data.clips.anywhere=true", "workers=1", "tag=own")
+        train.main([*data, "encoding.size=32", "fold=#0", *overrides])
+        (found,) = Path("runs").glob("*/*.own/*/*/seed-0")
+        return found
+
+    return call
+
+
+Own = Callable[..., Path]
+
+
+def test_without_any_apex_nothing_teaches_an_intensity(own: Own) -> None:
+    with pytest.raises(MerError, match="no training video has an expression with an apex"):
+        own(*SMALL, apex=None)
+
+
+def test_apexes_are_spotted_on_request(own: Own) -> None:
+    frames, expressions = runs.read_spotting(own(*SMALL, "apex=spot_missing", apex=None), partial=True)
+    assert expressions["apex"].notna().all()
+    assert frames["intensity"].max() == 1
+
+
+def test_an_expression_without_an_apex_has_no_intensity_inside(
+    own: Own, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips, _ = drawn_clips()
+    apexes = clips["apex"].astype("Int64").mask(clips.index == 0)
+    frames, expressions = runs.read_spotting(own(*SMALL, apex=apexes), partial=True)
+    first = expressions[expressions["apex"].isna()]
+    assert first["clip"].tolist() == [clips["clip"][0]]
+    unknown = frames[frames["intensity"].isna()]
+    assert unknown["frame"].tolist() == [*range(first["onset"].item(), first["offset"].item() + 1)]
+    assert "1 used; `mer audit data=folder task=spotting" in capsys.readouterr().err
+
+
+def test_a_rate_is_needed_for_durations_only(own: Own, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(MerError, match="the fps of this video is not known"):
+        own("experiment=lbp_difference", fps=None)
+    own(*SMALL, "fold=all", fps=None)
+    shown = capsys.readouterr().out
+    assert "auc" in shown
+    assert "interval_f1" not in shown
+
+
+def test_clips_that_are_all_expression_are_refused(own: Own) -> None:
+    with pytest.raises(MerError, match=r"no frame lies outside of an expression.*casme2_recordings"):
+        own(*SMALL, onset=None, apex=None, offset=None)
 
 
 # --- what a fold's numbers are made of ---
@@ -194,12 +256,12 @@ def test_a_video_is_scored_as_it_is_alone(mer: Mer) -> None:
     """What stands in frames.parquet is what the method says of the encoded frames."""
     run = mer("experiment=lbp_difference", "fold=synthetic/s02")
     frames, _ = runs.read_spotting(run, partial=True)
-    (number, folder) = next(
-        (number, row.frames)
+    number, folder = next(
+        (number, str(row.frames))
         for number, row in enumerate(drawn_clips()[0].itertuples())
         if row.subject == "s02"
     )
-    clip = drawn_clips()[0]["clip"][number]
+    clip = str(drawn_clips()[0]["clip"][number])
     pixels = read_clip(Path(folder), list(list_frames(Path(folder))), grey=False)
     video = FrameSequence(size=32)(pixels[None], torch.tensor([len(pixels)]))[0]
     method = FeatureDifference(in_channels=3, num_classes=3, feature="lbp")
