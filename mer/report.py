@@ -18,18 +18,16 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from mer import runs, spotting_scores
+from mer import runs
 from mer.data.encoded import EncodedSet
 from mer.job import Outcome
 from mer.plots import confusion_figure, image_sheet, save_figure
 from mer.scores import pooled_confusion, subset_scores
 from mer.selection import select
-from mer.spotting_metrics import frame_auc
-from mer.spotting_scores import SpotOptions
+from mer.spotting_summary import run_scores
 
 SHEET_CLIPS = 24
 COUNTS = ("clips", "videos", "expressions")
-SPOTTING = ["videos", "expressions", "auc", "interval_f1", "false_alarms"]
 
 
 def show_progress(outcomes: Iterable[Outcome], folder: Path, chosen: int, pending: int) -> list[Outcome]:
@@ -68,24 +66,13 @@ def conclude(folder: Path, clips: pd.DataFrame, encoded: EncodedSet, logger: Any
         matrix = pooled_confusion(predictions, plan.classes)
         save_figure(confusion_figure(matrix, plan.classes, title), folder / "confusion.png")
     if plan.videos:
-        show_scores(_spotting(folder, plan), f"{folder}: spotting")
+        show_scores(run_scores(plan, *runs.read_spotting(folder)), f"{folder}: spotting")
     else:
         _draw_encoded(folder, plan, clips, encoded, title)
     if logger is not None and logger.get("name") == "wandb":
         from mer.wandb_log import log_run  # wandb takes a second to import
 
         log_run(folder, logger)
-
-
-def _spotting(folder: Path, plan: runs.Plan) -> pd.DataFrame:
-    """Scores of spotting; of videos without a rate no more than those of single frames."""
-    frames, expressions = runs.read_spotting(folder)
-    if frames["fps"].isna().any():
-        counted = {"videos": plan.videos, "expressions": len(expressions)}
-        return pd.DataFrame({"all": counted | {"auc": frame_auc(frames["inside"], frames["score"])}}).T
-    # A feature difference has no scale of its own.
-    relative = str(plan.config["network"]["_target_"]).endswith("FeatureDifference")
-    return spotting_scores.scores(frames, expressions, SpotOptions(relative=relative))[SPOTTING]
 
 
 def _draw_encoded(

@@ -25,6 +25,7 @@ from mer.plots import save_figure
 from mer.prepare import face_options, make_encoding, read_table
 from mer.spotting_figures import contrast_figure
 from mer.spotting_scores import SpotOptions, spotted
+from mer.spotting_summary import has_scale
 from mer.spotting_timeline import timeline
 from mer.table_formats import SYNTHETIC_TITLE
 from mer.weights import FILE, load_weights
@@ -74,7 +75,7 @@ def draw(arguments: Sequence[str]) -> list[Path]:
     frames, expressions = runs.read_spotting(run, partial=True)
     frames = frames[frames["epoch"] == frames.groupby("fold")["epoch"].transform("max")]
     names = _chosen(run, frames, options.video)
-    untrained = str(plan.config.get("network", {}).get("_target_", "")).endswith("FeatureDifference")
+    untrained = not has_scale(plan)
     mark = SYNTHETIC_TITLE if plan.synthetic else ""
     made_by = "/".join(run.absolute().parts[-5:])  # no path of the machine
     problems: list[str] = []

@@ -15,13 +15,12 @@ import wandb
 
 from mer import runs
 from mer.errors import MerError
-from mer.scores import ALL, predicted_classes, subset_scores
+from mer.scores import predicted_classes, subset_scores
 from mer.selection import select
-from mer.spotting_metrics import frame_auc, roc_curve
-from mer.spotting_scores import SpotOptions, scores
+from mer.spotting_metrics import roc_curve
+from mer.spotting_summary import COUNTS, run_scores
 
 PICTURES = ("confusion", "encoded")
-SPOTTING = ["auc", "interval_f1", "interval_precision", "interval_recall", "false_alarms"]
 ROC_POINTS = 1000  # of the logged curve: W&B draws no more than 10,000, and a long video has as many frames
 
 
@@ -53,7 +52,7 @@ def log_run(folder: Path, logger: Mapping[str, Any]) -> None:
     spotting = None
     if plan.videos:
         frames, expressions = runs.read_spotting(folder)
-        spotting = frames, video_scores(plan, frames, expressions)
+        spotting = frames, run_scores(plan, frames, expressions).drop(columns=COUNTS, errors="ignore")
     curves = learning_curves(folder)
     names = folder.resolve().parts[-5:]
     mode = cast(
@@ -115,29 +114,6 @@ def learning_curves(folder: Path) -> pd.DataFrame:
     by_epoch = pooled.groupby("epoch")
     statistics = {"mean": by_epoch.mean(), "min": by_epoch.min(), "max": by_epoch.max()}
     return pd.concat([table.add_suffix(f"/{name}") for name, table in statistics.items()], axis=1)
-
-
-def video_scores(plan: runs.Plan, frames: pd.DataFrame, expressions: pd.DataFrame) -> pd.DataFrame:
-    """Scores of the videos of a run: rows ``all`` and, where there are several, each database.
-
-    Args:
-        plan: the run's. A feature difference has no scale of its own: its threshold is relative.
-        frames, expressions: as `mer.runs.read_spotting` gives them.
-
-    Returns:
-        Columns `SPOTTING`; auc alone where the fps of a video is not known. nan where not defined.
-
-    Raises:
-        MerError: as `mer.spotting_scores.scores`.
-    """
-    if frames["fps"].notna().all():
-        relative = str(plan.config["network"]["_target_"]).endswith("FeatureDifference")
-        return scores(frames, expressions, SpotOptions(relative=relative))[SPOTTING]
-    subsets = {ALL: frames}
-    if frames["database"].nunique() > 1:
-        subsets |= {str(name): part for name, part in frames.groupby("database")}
-    areas = {name: frame_auc(part["inside"], part["score"]) for name, part in subsets.items()}
-    return pd.DataFrame({"auc": areas})
 
 
 def _log_curves(run: wandb.Run, curves: pd.DataFrame) -> None:

@@ -60,7 +60,7 @@ def check_strict(findings: Sequence[Finding], database: str) -> None:
     if new := [finding for finding in findings if not finding.known]:
         raise MerError(
             f"{database}: strict=true and {len(new)} finding(s), the first: {new[0]}; "
-            f"`mer audit data={database}` lists all"
+            f"`mer audit data={database}` with the run's other options lists all"
         )
 
 
