@@ -37,8 +37,9 @@ class Spotting(pl.LightningModule):
             updated; the state is carried on. The paper's stretches are of 14, which is one such part.
         motion: flow above which a pixel moves, in pixels of the encoded frame (ours; stage 1).
         intensity_weight: of eq 5 beside eq 4; the paper has them equal, or does not print otherwise.
-        balanced: whether frames inside and outside expressions weigh the same in eq 5 (ours). Most frames
-            are outside, where the intensity is 0: the plain mean (False, the paper) is least for 0 anywhere.
+        inside_share: part of eq 5 that the frames inside expressions have (ours), or None: as many as they are
+            (the paper). Most are outside, where the intensity is 0; up to a half, the constant that fits
+            best is 0, where a sigmoid hardly learns.
         stretch, draws, focus: of the training stretches, read by ``VideoData``; see there.
         window: frames that are scored at a time at test; memory grows with it and not with the video.
         class_weights: (num_classes,) weight of each class in eq 4, or None.
@@ -55,7 +56,7 @@ class Spotting(pl.LightningModule):
         truncation: int = 14,
         motion: float = 0.1,
         intensity_weight: float = 1.0,
-        balanced: bool = False,
+        inside_share: float | None = None,
         stretch: int = 14,
         draws: int = 1,
         focus: float = 0.5,
@@ -66,6 +67,8 @@ class Spotting(pl.LightningModule):
         for name, value in (("truncation", truncation), ("window", window)):
             if value < 1:
                 raise MerError(f"task.{name}={value}: at least 1")
+        if inside_share is not None and not 0 < inside_share < 1:
+            raise MerError(f"task.inside_share={inside_share}: give a number between 0 and 1, or null")
         if pretrain_epochs < 0 or motion < 0 or intensity_weight < 0:
             raise MerError(
                 f"task.pretrain_epochs={pretrain_epochs}, task.motion={motion}, "
@@ -81,7 +84,7 @@ class Spotting(pl.LightningModule):
         self.truncation = truncation
         self.motion = motion
         self.intensity_weight = intensity_weight
-        self.balanced = balanced
+        self.inside_share = inside_share
         self.stretch = stretch
         self.draws = draws
         self.focus = focus
@@ -145,10 +148,12 @@ class Spotting(pl.LightningModule):
         of_class = class_loss(logits, known["target"], known["expression"], known["real"], weights)
         defined = known["real"] & ~known["intensity"].isnan()
         error = (intensity - known["intensity"].nan_to_num()).abs()
-        if self.balanced:
-            parts = (defined & known["inside"], defined & ~known["inside"])
-            there = [part for part in parts if part.any()]
-            of_intensity = torch.stack([_mean_over(error, part) for part in there or parts]).mean()
+        outside = defined & ~known["inside"]
+        inside = defined & known["inside"]
+        if self.inside_share is not None and inside.any() and outside.any():
+            of_intensity = torch.lerp(
+                _mean_over(error, outside), _mean_over(error, inside), self.inside_share
+            )
         else:
             of_intensity = _mean_over(error, defined)
         return {
