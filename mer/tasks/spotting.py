@@ -37,7 +37,7 @@ class Spotting(pl.LightningModule):
             updated; the state is carried on. The paper's stretches are of 14, which is one such part.
         motion: flow above which a pixel moves, in pixels of the encoded frame (ours; stage 1).
         intensity_weight: of eq 5 beside eq 4; the paper has them equal, or does not print otherwise.
-        inside_share: part of eq 5 that the frames inside expressions have (ours), or None: as many as they are
+        inside_share: part of eq 5 that frames inside expressions have (ours), or None: as many as they are
             (the paper). Most are outside, where the intensity is 0; up to a half, the constant that fits
             best is 0, where a sigmoid hardly learns.
         stretch, draws, focus: of the training stretches, read by ``VideoData``; see there.

@@ -216,6 +216,7 @@ def test_a_scheduler_steps_once_an_epoch() -> None:
         ({"truncation": 0}, r"task\.truncation=0"),
         ({"window": 0}, r"task\.window=0"),
         ({"motion": -1.0}, r"task\.motion=-1"),
+        ({"inside_share": 1.0}, r"task\.inside_share=1\.0"),
     ],
 )
 def test_options_out_of_range(options: dict[str, Any], message: str) -> None:
@@ -261,3 +262,20 @@ def test_the_last_frame_is_scored_against_itself() -> None:
         steps = net(torch.cat([video, video[-1:]])[None])
     assert_close(found.intensity, steps.intensity, atol=1e-6, rtol=0)
     assert_close(found.probabilities, steps.logits.softmax(dim=2), atol=1e-6, rtol=0)
+
+
+def test_the_part_of_the_frames_inside_expressions_in_the_intensitys_loss() -> None:
+    known = batch([4, 4], 4)
+    known["inside"] = torch.tensor([[True, False, False, False], [True, True, False, False]])
+    known["intensity"] = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.2, float("nan"), 0.0, 0.0]])
+    intensity = torch.full((2, 4), 0.5)
+    logits = torch.zeros(2, 4, 3)
+
+    def loss(share: float | None) -> float:
+        task = Spotting(network(), inside_share=share)
+        return task.losses(logits, intensity, known)["train_intensity_loss"].item()
+
+    assert loss(None) == pytest.approx((0.5 + 0.3 + 5 * 0.5) / 7)
+    assert loss(0.75) == pytest.approx(0.75 * 0.4 + 0.25 * 0.5)
+    known["inside"][:] = False  # with nothing inside, what is outside counts whole
+    assert loss(0.75) == loss(None)
