@@ -43,18 +43,19 @@ def test_a_shipped_config_composes_and_builds(group: str, name: str) -> None:
     recipe = make_recipe(cfg)
     classes = len(cfg.data.classes or "ab")  # null: as many as the user's data has
     kind = cfg.network._target_.rpartition(".")[2].lower()
-    channels = 5 if kind == "timecontrastnet" else 3
+    with_flow = cfg.encoding is not None and cfg.encoding._target_.endswith("FramesAndFlow")
+    channels = 5 if kind == "timecontrastnet" or with_flow else 3
     network = recipe.network(in_channels=channels, num_classes=classes)
     if not isinstance(network, nn.Module):
         assert kind in ("svm", "featuredifference")  # of descriptors; of videos
         return
     size = cfg.network.get("size", SMALLEST.get(kind, 28))
-    if channels == 5:
+    if kind == "timecontrastnet":
         steps = network.eval()(torch.zeros(1, 3, channels, size, size))
         assert (steps.logits.shape, steps.intensity.shape) == ((1, 2, classes), (1, 2))
     else:
         assert network.eval()(torch.zeros(2, channels, size, size)).shape == (2, classes)
-    if (channels == 5) == ("pretrain_epochs" in cfg.task):
+    if (kind == "timecontrastnet") == ("pretrain_epochs" in cfg.task):
         recipe.task(network, optimizer=recipe.optimizer).configure_optimizers()
     config.function(cfg.data.clips, "data.clips")
     config.function(cfg.protocol, "protocol")
