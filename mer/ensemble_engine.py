@@ -44,7 +44,7 @@ from mer.fold import (
 from mer.job import Job, Outcome, Trained
 from mer.tasks.ensemble_state import restore_state
 from mer.tasks.fold_ensemble import FoldEnsemble, Precision
-from mer.trainer import quiet_lightning
+from mer.trainer import make_trainer, quiet_lightning, train
 
 Engine = Literal["auto", "processes", "ensemble"]
 
@@ -217,22 +217,8 @@ def _fit(job: Job, members: Sequence[_Member], saved: Path | None, options: Opti
     checkpoint = Checkpoint(job, [fold.split.fold for fold in folds], options.checkpoint_every)
     with quiet_lightning(), quiet_vmap():
         if ensemble.epochs_done < recipe.epochs:
-            device = folds[0].images.device
-            trainer = pl.Trainer(
-                accelerator="gpu" if device.type == "cuda" else "cpu",
-                devices=[device.index] if device.type == "cuda" else 1,
-                max_epochs=recipe.epochs - ensemble.epochs_done,
-                logger=False,
-                callbacks=[checkpoint],
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                num_sanity_val_steps=0,
-            )
-            try:
-                trainer.fit(ensemble, train_dataloaders=batches)
-            except SystemExit as error:  # what Lightning makes of Ctrl-C
-                raise KeyboardInterrupt from error
+            epochs, device = recipe.epochs - ensemble.epochs_done, folds[0].images.device
+            train(make_trainer(epochs, None, [checkpoint], device), ensemble, batches)
             checkpoint.save(ensemble)  # so that a kill while folders are written costs nothing
         if not ensemble.predictions:
             ensemble.predict_test()

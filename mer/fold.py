@@ -58,11 +58,16 @@ def build_network(job: Job, data: FoldData) -> nn.Module | SVM | FeatureDifferen
 def build_task(job: Job, data: FoldData, network: nn.Module) -> pl.LightningModule:
     """The task of a fold; loads into the network the weights of another run, where it starts from some."""
     recipe = job.recipe
-    if recipe.init is not None:
-        path = find_weights(recipe.init, data.split.fold)
-        load_weights(path, network, subject_names(job.clips.loc[list(data.split.test)]))
+    load_start(job, data.split, network)
     weights = data.class_weights() if recipe.class_weights == "balanced" else None
     return recipe.task(network, optimizer=recipe.optimizer, scheduler=recipe.scheduler, class_weights=weights)
+
+
+def load_start(job: Job, split: Split, network: nn.Module) -> None:
+    """Load the weights of another run into a network, where its fold starts from some."""
+    if job.recipe.init is not None:
+        path = find_weights(job.recipe.init, split.fold)
+        load_weights(path, network, subject_names(job.clips.loc[list(split.test)]))
 
 
 def predictions_table(

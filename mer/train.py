@@ -31,6 +31,7 @@ from mer.networks.time_contrast import TimeContrastNet
 from mer.packaged import config_dir
 from mer.prepare import Prepared, list_folds, prepare
 from mer.sweep import expand
+from mer.tasks.spotting import Spotting
 from mer.video_engine import check_videos
 
 _problems: list[str] = []  # of the jobs of this process: a sweep goes on after one has failed
@@ -181,9 +182,8 @@ def try_out(recipe: Recipe, prepared: Prepared) -> None:
                 else f"task=spotting scores the frames of videos, which {type(network).__name__} does not: "
                 "choose network=time_contrast, lbp_difference or hoof_difference"
             )
-        if prepared.labels is not None:
-            check_videos(recipe, prepared.clips, prepared.labels, prepared.splits, prepared.encoded)
         if isinstance(network, FeatureDifference):
+            _check_videos(recipe, network, prepared)
             return
         if isinstance(network, SVM):
             check_descriptors(prepared.encoded.images)
@@ -195,11 +195,18 @@ def try_out(recipe: Recipe, prepared: Prepared) -> None:
         task = recipe.task(
             network, optimizer=recipe.optimizer, scheduler=recipe.scheduler, class_weights=None
         )
+        if isinstance(task, Spotting):
+            _check_videos(recipe, task, prepared)
         task.configure_optimizers()
         with torch.inference_mode():
             task.eval()(torch.zeros(1, *frames, channels, *size))
     except (TypeError, ValueError, RuntimeError) as error:
         raise MerError(f"network, task, optimizer or scheduler: {str(error).splitlines()[0]}") from error
+
+
+def _check_videos(recipe: Recipe, method: Spotting | FeatureDifference, prepared: Prepared) -> None:
+    assert prepared.labels is not None
+    check_videos(recipe, method, prepared.clips, prepared.labels, prepared.splits, prepared.encoded)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -12,13 +13,19 @@ import torch
 from mer.tasks.epoch_log import EpochLog
 
 
-def make_trainer(epochs: int, log: EpochLog, callbacks: Sequence[pl.Callback] = ()) -> pl.Trainer:
-    """The trainer of a fold, on the CPU."""
+def make_trainer(
+    epochs: int,
+    log: EpochLog | None,
+    callbacks: Sequence[pl.Callback] = (),
+    device: torch.device | None = None,
+) -> pl.Trainer:
+    """The trainer of a fold, or of many together; on the CPU where no device is given."""
+    index = device.index if device is not None and device.type == "cuda" else None
     return pl.Trainer(
-        accelerator="cpu",
-        devices=1,
+        accelerator="cpu" if index is None else "gpu",
+        devices=1 if index is None else [index],
         max_epochs=epochs,
-        logger=log,
+        logger=log or False,
         log_every_n_steps=1,
         callbacks=list(callbacks),
         # Each of these doubles the time of runs this small.
@@ -29,10 +36,10 @@ def make_trainer(epochs: int, log: EpochLog, callbacks: Sequence[pl.Callback] = 
     )
 
 
-def train(trainer: pl.Trainer, task: pl.LightningModule, data: pl.LightningDataModule) -> None:
-    """Fit; Ctrl-C ends it as it ends any other program."""
+def train(trainer: pl.Trainer, task: pl.LightningModule, data: Any) -> None:
+    """Fit to a data module or to training batches; Ctrl-C ends it as it ends any other program."""
     try:
-        trainer.fit(task, datamodule=data)
+        trainer.fit(task, data)
     except SystemExit as error:  # what Lightning makes of Ctrl-C
         raise KeyboardInterrupt from error
 

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mer.data.encoded import EncodedSet
-from mer.data.module import fold_seed
+from mer.data.module import fold_seed, inverse_frequencies
 from mer.data.sequences import NONE, FrameTruth, VideoData, VideoLabels, frame_truth
-from mer.data.splits import Split, subject_names
+from mer.data.splits import Split
 from mer.encodings.frames_and_flow import CHANNELS
 from mer.errors import MerError
 from mer.feature_difference import FeatureDifference
+from mer.fold import load_start
 from mer.job import Job, Recipe, Trained
 from mer.tasks.epoch_log import EpochLog
 from mer.tasks.spotting import Spotting, score_videos
 from mer.trainer import make_trainer, quiet_lightning, train
-from mer.weights import find_weights, load_weights
 
 TOGETHER = 8  # videos that are scored at a time: memory is that of their windows
 
@@ -41,21 +41,8 @@ def fit_videos(job: Job, labels: VideoLabels, split: Split, encoded: EncodedSet)
     weights = class_weights(labels, split, len(job.classes)) if recipe.class_weights == "balanced" else None
     task = recipe.task(network, optimizer=recipe.optimizer, scheduler=recipe.scheduler, class_weights=weights)
     assert isinstance(task, Spotting)
-    if recipe.init is not None:
-        path = find_weights(recipe.init, split.fold)
-        load_weights(path, task.network, subject_names(job.clips.loc[list(split.test)]))
-    data = VideoData(
-        videos=job.clips,
-        truth=truth,
-        split=split,
-        encoded=encoded,
-        batch_size=recipe.batch_size,
-        stretch=task.stretch,
-        draws=task.draws,
-        focus=task.focus,
-        seed=recipe.seed,
-        augment=recipe.augment,
-    )
+    load_start(job, split, task.network)
+    data = _video_data(recipe, task, job.clips, truth, split, encoded)
     log = EpochLog()
     with quiet_lightning():
         train(make_trainer(recipe.epochs, log), task, data)
@@ -79,7 +66,12 @@ def fit_videos(job: Job, labels: VideoLabels, split: Split, encoded: EncodedSet)
 
 
 def check_videos(
-    recipe: Recipe, videos: pd.DataFrame, labels: VideoLabels, splits: Sequence[Split], encoded: EncodedSet
+    recipe: Recipe,
+    method: Spotting | FeatureDifference,
+    videos: pd.DataFrame,
+    labels: VideoLabels,
+    splits: Sequence[Split],
+    encoded: EncodedSet,
 ) -> None:
     """Raise MerError for what no fold could train or score, and for options that would have no effect."""
     if recipe.store != "last":
@@ -100,38 +92,41 @@ def check_videos(
             f"no frame {which} an expression, so that there is nothing to spot; give whole recordings "
             "(data=casme2_recordings, or data.clips.frames=original)"
         )
-    network = recipe.network(in_channels=encoded.images.shape[1], num_classes=1)
-    if isinstance(network, FeatureDifference):
+    if isinstance(method, FeatureDifference):
         _check_untrained(recipe, videos)
         return
-    task = recipe.task(network, optimizer=recipe.optimizer)
-    assert isinstance(task, Spotting)
-    if task.pretrain_epochs >= recipe.epochs:
+    if method.pretrain_epochs >= recipe.epochs:
         raise MerError(
-            f"task.pretrain_epochs={task.pretrain_epochs} of epochs={recipe.epochs}: no epoch is left that "
+            f"task.pretrain_epochs={method.pretrain_epochs} of epochs={recipe.epochs}: no epoch is left that "
             "trains the memory and the heads; give more epochs"
         )
     if encoded.images.shape[1] == CHANNELS and not getattr(recipe.augment, "flow", True):
         raise MerError("augment: its motion leaves the flow's vectors as they are; use augment=affine_flow")
-    ends = np.cumsum(counted)
+    _video_data(recipe, method, videos, truth, splits[0], encoded)  # its options are the same in each fold
+    intensities = torch.split(truth.intensity, counted)
     for split in splits:
-        VideoData(
-            videos=videos,
-            truth=truth,
-            split=split,
-            encoded=encoded,
-            batch_size=recipe.batch_size,
-            stretch=task.stretch,
-            draws=task.draws,
-            focus=task.focus,
-            augment=recipe.augment,
-        )
-        trained = torch.cat([truth.intensity[ends[row] - counted[row] : ends[row]] for row in split.train])
-        if not (trained > 0).any():
+        if not any((intensities[row] > 0).any() for row in split.train):
             raise MerError(
                 f"fold {split.fold}: no training video has an expression with an apex, so that its intensity "
                 "is nowhere known; give apexes in the annotation, or apex=spot_missing"
             )
+
+
+def _video_data(
+    recipe: Recipe, task: Spotting, videos: pd.DataFrame, truth: FrameTruth, split: Split, encoded: EncodedSet
+) -> VideoData:
+    return VideoData(
+        videos=videos,
+        truth=truth,
+        split=split,
+        encoded=encoded,
+        batch_size=recipe.batch_size,
+        stretch=task.stretch,
+        draws=task.draws,
+        focus=task.focus,
+        seed=recipe.seed,
+        augment=recipe.augment,
+    )
 
 
 def _check_untrained(recipe: Recipe, videos: pd.DataFrame) -> None:
@@ -157,10 +152,9 @@ def class_weights(labels: VideoLabels, split: Split, num_classes: int) -> Tensor
     held = set(split.train)
     videos = labels.expressions["video"]
     targets = [target for video, target in zip(videos, labels.targets, strict=True) if video in held]
-    held_classes = torch.tensor([k for k in targets if k != NONE], dtype=torch.int64)
-    counts = torch.bincount(held_classes, minlength=num_classes)
-    present = counts > 0
-    return torch.where(present, counts.sum() / (present.sum() * counts.clamp(min=1)), 0.0)
+    return inverse_frequencies(
+        torch.tensor([k for k in targets if k != NONE], dtype=torch.int64), num_classes
+    )
 
 
 def recognise(intensity: NDArray[np.floating], probabilities: Tensor) -> Tensor:
@@ -235,11 +229,11 @@ def _frames(
     epoch: int,
 ) -> pd.DataFrame:
     """frames.parquet: a row a frame of the tested videos."""
-    ends = np.cumsum([len(numbers) for numbers in labels.numbers])
+    counted = [len(numbers) for numbers in labels.numbers]
+    inside, intensity = (torch.split(known, counted) for known in (truth.inside, truth.intensity))
     parts = []
     for row, score in zip(split.test, scores, strict=True):
         video = job.clips.loc[row]
-        place = slice(ends[row] - len(labels.numbers[row]), ends[row])
         parts.append(
             pd.DataFrame(
                 {
@@ -248,8 +242,8 @@ def _frames(
                     "video": video["clip"],
                     "frame": labels.numbers[row],
                     "fps": float("nan") if pd.isna(video["fps"]) else float(video["fps"]),
-                    "inside": truth.inside[place].numpy(),
-                    "intensity": truth.intensity[place].numpy(),
+                    "inside": inside[row].numpy(),
+                    "intensity": intensity[row].numpy(),
                     "score": score,
                 }
             )

@@ -91,9 +91,7 @@ class FoldData(pl.LightningDataModule):
 
     def class_weights(self) -> Tensor:
         """(num_classes,) inverse class frequency of the training rows, mean 1 over them; 0 where absent."""
-        counts = torch.bincount(self.targets[list(self.split.train)], minlength=self.num_classes).float()
-        present = counts > 0
-        return torch.where(present, counts.sum() / (present.sum() * counts.clamp(min=1)), 0.0)
+        return inverse_frequencies(self.targets[list(self.split.train)], self.num_classes)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of the training rows, augmented where that was asked for."""
@@ -242,6 +240,13 @@ class _SeededOrder(Sampler[tuple[Tensor, int]]):
     def __iter__(self) -> Iterator[tuple[Tensor, int]]:
         for position, index in enumerate(self.order):
             yield index, mix(self.order.seed, self.order.epoch, position)
+
+
+def inverse_frequencies(targets: Tensor, num_classes: int) -> Tensor:
+    """(num_classes,) inverse frequency of each class of targets (N,), mean 1 over them; 0 where absent."""
+    counts = torch.bincount(targets, minlength=num_classes).float()
+    present = counts > 0
+    return torch.where(present, counts.sum() / (present.sum() * counts.clamp(min=1)), 0.0)
 
 
 def mix(*parts: object) -> int:

@@ -137,41 +137,28 @@ class VideoData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of stretches of the training videos."""
-        data = _Stretches(self.frames, self.lengths, self.truth, self.stretch, self.augment)
-        return DataLoader(data, sampler=_Draws(self), batch_size=None, num_workers=0)
+        return DataLoader(_Stretches(self), sampler=_Draws(self), batch_size=None, num_workers=0)
 
 
 class _Stretches(Dataset[Batch]):
     """Stretches by (video, start, seed)."""
 
-    def __init__(
-        self,
-        frames: Tensor,
-        lengths: Tensor,
-        truth: FrameTruth,
-        stretch: int,
-        augment: Augmentation | None,
-    ) -> None:
+    def __init__(self, data: VideoData) -> None:
+        self.data = data
         # Its (N, H, W, C) base: indexing the channels_last view would copy more.
-        self.pixels = frames.permute(0, 2, 3, 1)
-        self.lengths = lengths
-        self.firsts = lengths.cumsum(0) - lengths
-        self.truth = truth
-        self.stretch = stretch
-        self.augment = augment
+        self.pixels = data.frames.permute(0, 2, 3, 1)
 
     def __getitem__(self, key: tuple[Tensor, Tensor, int]) -> Batch:
         videos, starts, seed = key
-        position = starts[:, None] + torch.arange(self.stretch + 1)
-        real = position < self.lengths[videos][:, None]
-        place = self.firsts[videos][:, None] + position.minimum(self.lengths[videos][:, None] - 1)
+        data, lengths = self.data, self.data.lengths[videos][:, None]
+        position = starts[:, None] + torch.arange(data.stretch + 1)
+        real = position < lengths
+        place = data.firsts[videos][:, None] + position.minimum(lengths - 1)
         frames = self.pixels[place].movedim(-1, -3).float()
-        if self.augment is not None:
-            frames = self.augment.apply(frames, torch.zeros(len(videos), dtype=torch.int64), seed)
+        if data.augment is not None:
+            frames = data.augment.apply(frames, torch.zeros(len(videos), dtype=torch.int64), seed)
         steps = place[:, :-1]
-        known = {
-            name: getattr(self.truth, name)[steps] for name in ("intensity", "inside", "expression", "target")
-        }
+        known = {name: values[steps] for name, values in data.truth._asdict().items()}
         return {"frames": frames, "real": real[:, :-1], **known}
 
 
