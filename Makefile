@@ -18,7 +18,7 @@ setup: $(INSTALLED)  ## a virtual environment with the tested set of packages
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -c constraints.txt -e ".[dev,cluster]"
+	$(BIN)/pip install -c constraints.txt -e ".[dev,cluster,export,reports]"
 	touch $@
 
 demo: $(INSTALLED)  ## drawn faces, from frames to a table and pictures: two networks and two controls

@@ -13,6 +13,10 @@ VERBS = {
     "figures": "draw clips, encodings and flow",
     "check-print": "whether printed scores can be those of any confusion matrix",
     "table": "render a paper's table beside ours, running what is missing",
+    "reproduce": "run a finished run again from its own record, and compare",
+    "predict": "emotion, intensity and spotted intervals of a video or a folder of frames",
+    "export": "a trained network as ONNX or torch.export, checked against the module",
+    "dashboard": "all runs and tables as a page for the browser, which works offline",
     "status": "which folds are done, missing or failed",
     "bench": "measure speed as a ratio to a reference",
 }
