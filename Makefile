@@ -9,10 +9,10 @@ table_target = $(patsubst %-,%,table-$(notdir $(patsubst %/,%,$(dir $(1))))-$(su
 TABLES := $(foreach file,$(TABLE_FILES),$(call table_target,$(file)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench gpu-check tables $(TABLES) tables-smoke tables-synthetic-full clean
+.PHONY: help setup demo test test-oldest trust lint audit-dependencies bench gpu-check tables $(TABLES) tables-smoke tables-synthetic-full clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-21s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED)  ## a virtual environment with the tested set of packages
 
@@ -28,11 +28,24 @@ demo: $(INSTALLED)  ## drawn faces, from frames to a table and pictures: two net
 test: $(INSTALLED)  ## all tests
 	$(BIN)/python -m pytest -n auto
 
-lint: $(INSTALLED)  ## style, types and the direction of imports
+test-oldest:  ## the tests with the oldest dependencies that pyproject.toml admits, in .venv-oldest
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/pip install uv
+	.venv-oldest/bin/uv pip install --python .venv-oldest/bin/python --resolution lowest-direct -e ".[dev,cluster,export,reports]"
+	@# Old packages warn of each other; what they compute is what counts here.
+	.venv-oldest/bin/python -m pytest -n auto -W default
+
+trust: $(INSTALLED)  ## every attempt to break a promise, by the thousand; writes docs/trust.md
+	$(BIN)/python -m tests.trust_page
+
+lint: $(INSTALLED) audit-dependencies  ## style, types, the direction of imports, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit-dependencies: $(INSTALLED)  ## known vulnerabilities of the tested set, as far as the registry knows
+	$(BIN)/python -m tests.dependency_audit
 
 bench: $(INSTALLED)  ## all benchmarks on an idle machine; writes bench/README.md and docs/cost.md
 	$(MER) bench page

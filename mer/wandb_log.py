@@ -70,7 +70,7 @@ def log_run(folder: Path, logger: Mapping[str, Any]) -> None:
                 entity=logger.get("entity"),
                 mode=mode,
                 id=run_id(folder, plan),
-                resume="allow",
+                resume="allow" if mode == "online" else None,  # offline, older versions warn of it
                 force=mode == "online",  # without a key it would log nothing and say nothing
                 reinit="create_new",
                 name="/".join(names),

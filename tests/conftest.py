@@ -1,14 +1,16 @@
 """What every test runs under: a cache of its own, W&B offline, no network."""
 
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from runpy import run_path
 
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
+NO_NETWORK = REPOSITORY / "tests" / "no_network"
+os.environ.setdefault("MER_TEST_NETWORK", os.devnull)  # until the first test names its own file
+run_path(str(NO_NETWORK / "sitecustomize.py"))
 MEGC2019_UVOS = os.environ.get("MER_ROOT_MEGC2019_UVOS") or REPOSITORY.parent / "shared/data/megc2019_uvos"
 
 
@@ -26,33 +28,16 @@ def own_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The attempts to reach the network: each is refused, and fails the test even where it is caught.
+def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The file of the attempts to reach the network: each is refused, and fails the test even where caught.
 
-    Unix sockets pass: wandb talks to its own process through one. Child processes are not watched.
+    Unix sockets pass: wandb talks to its own process through one. Python's child processes are watched too.
     """
-    attempts: list[str] = []
-
-    def refuse(what: str) -> None:
-        attempts.append(what)
-        raise OSError(f"no network in tests: {what}")
-
-    def guard(method: str) -> None:
-        original = getattr(socket.socket, method)
-
-        def connect(self: socket.socket, address: Any) -> Any:
-            if self.family != socket.AF_UNIX:
-                refuse(f"{method} {address}")
-            return original(self, address)
-
-        monkeypatch.setattr(socket.socket, method, connect)
-
-    guard("connect")
-    guard("connect_ex")
-    # A name is looked up before anything is connected.
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_, **__: refuse(f"getaddrinfo {host}"))
+    attempts = tmp_path / "network-attempts"
+    monkeypatch.setenv("MER_TEST_NETWORK", str(attempts))
+    monkeypatch.setenv("PYTHONPATH", str(NO_NETWORK), prepend=os.pathsep)
     yield attempts
-    assert not attempts, f"the test reached for the network: {attempts}"
+    assert not attempts.exists(), f"the test reached for the network: {attempts.read_text(encoding='utf-8')}"
 
 
 @pytest.fixture

@@ -175,7 +175,10 @@ def test_a_killed_run_goes_on_and_gives_the_same_files(tmp_path: Path) -> None:
     """kill -9 of the parent: its workers end too, and each redoes at most the fold that it was at."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    surroundings = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    surroundings = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ["PYTHONPATH"]]),
+    }
     whole, folds = make_job(tmp_path, "whole", epochs=40)
     killed, _ = make_job(tmp_path, "killed", epochs=40)
     with subprocess.Popen(

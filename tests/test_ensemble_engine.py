@@ -293,7 +293,10 @@ def test_a_killed_chunk_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     killed = tmp_path / "killed"
-    surroundings = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    surroundings = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ["PYTHONPATH"]]),
+    }
     with subprocess.Popen([sys.executable, str(script), str(tmp_path)], env=surroundings) as process:
         await_state(lambda: any(killed.glob("chunk-*.pt")))
         process.send_signal(signal.SIGKILL)
