@@ -17,6 +17,7 @@ VERBS = {
     "predict": "emotion, intensity and spotted intervals of a video or a folder of frames",
     "export": "a trained network as ONNX or torch.export, checked against the module",
     "dashboard": "all runs and tables as a page for the browser, which works offline",
+    "wandb-report": "a W&B report that compares the papers' tables",
     "status": "which folds are done, missing or failed",
     "bench": "measure speed as a ratio to a reference",
 }

@@ -69,10 +69,15 @@ def conclude(folder: Path, clips: pd.DataFrame, encoded: EncodedSet, logger: Any
         show_scores(run_scores(plan, *runs.read_spotting(folder)), f"{folder}: spotting")
     else:
         _draw_encoded(folder, plan, clips, encoded, title)
-    if logger is not None and logger.get("name") == "wandb":
-        from mer.wandb_log import log_run  # wandb takes a second to import
+    name = logger.get("name") if logger is not None else None
+    if name == "wandb":
+        from mer.wandb_log import log_run as log_to_wandb  # takes a second to import
 
-        log_run(folder, logger)
+        log_to_wandb(folder, logger)
+    elif name == "tensorboard":
+        from mer.tensorboard_log import log_run as log_to_tensorboard  # likewise
+
+        log_to_tensorboard(folder)
 
 
 def _draw_encoded(

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +14,7 @@ from mer.errors import MerError
 from mer.runs import NEUTRAL_KEYS
 from mer.table_file import SCORES, Table, load_table, read_document
 from mer.table_formats import FORMATS, Sheet
-from mer.table_rendering import lay_out
+from mer.table_rendering import all_cells, lay_out
 from mer.table_results import SYNTHETIC, Storage
 from mer.table_runs import Request, collect
 
@@ -30,8 +30,9 @@ def main(arguments: Sequence[str]) -> None:
     options = _parser().parse_intermixed_args(list(arguments))
     document = read_document(options.table)
     kind = document.get("kind", SCORES) if isinstance(document, dict) else SCORES
+    log: Callable[[], None] | None = None
     if kind == SCORES:
-        sheet, place = _scores(load_table(options.table), options)
+        sheet, place, log = _scores(load_table(options.table), options)
     else:
         sheet, place = _other(kind, document, options)
     text = FORMATS[options.format](sheet)
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
         print(f"written to {path}", file=sys.stderr)
+        if log:
+            log()
     print(text, end="")
 
 
@@ -48,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="mer table",
         description="Render a paper's table with our results beside it: from the finished runs in runs_dir, "
         "else from the predictions stored beside the table, else `mer train` makes them. Where the data is "
-        "missing, the cells say so.",
+        "missing, the cells say so. With logger=wandb each row is logged too, ours beside the paper's.",
         epilog="Overrides: data.root=, runs_dir=, workers=, device=, logger=, logger.*= as of `mer train`; "
         "seeds=0,1; data=<name> for a stand-in (goes to <runs_dir>/tables); tag=<name> for tagged runs. "
         "Tables of another kind than scores take their own; see mer/table_kinds.",
@@ -67,8 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _scores(table: Table, options: argparse.Namespace) -> tuple[Sheet, Path]:
-    """The sheet of a table of scores, and where it goes, without suffix."""
+def _scores(table: Table, options: argparse.Namespace) -> tuple[Sheet, Path, Callable[[], None]]:
+    """The sheet of a table of scores, where it goes, without suffix, and what logs its rows."""
     asked, request = _request(table, options.overrides, partial=options.partial, fresh=options.fresh)
     lacking = _lacking(asked, request)
     # Another data, or runs that a user tagged, are not what this table's file describes; and drawn
@@ -84,7 +87,22 @@ def _scores(table: Table, options: argparse.Namespace) -> tuple[Sheet, Path]:
     sheet = lay_out(asked, collected, lacking, _command(table, asked, request))
     # Nor do stand-ins of the table's own data belong beside it.
     data = "" if own and not sheet.synthetic else asked.data
-    return sheet, _place(table.path, request.runs_dir, data, request.tag)
+
+    def log() -> None:
+        logger = _logger(request)
+        if logger.get("name") == "wandb":
+            from mer.wandb_table import log_rows  # wandb takes a second to import
+
+            log_rows(asked, all_cells(asked, collected, lacking), request.runs_dir / "tables", logger)
+
+    return sheet, _place(table.path, request.runs_dir, data, request.tag), log
+
+
+def _logger(request: Request) -> dict[str, str]:
+    """``logger=wandb`` and ``logger.<key>=...`` of the command line: rows are logged as their runs are."""
+    given = dict(override.split("=", 1) for override in request.for_train if override.startswith("logger"))
+    name = {"name": given.pop("logger")} if "logger" in given else {}
+    return name | {key.removeprefix("logger."): value.strip("'\"") for key, value in given.items()}
 
 
 def _other(kind: str, document: Mapping[str, Any], options: argparse.Namespace) -> tuple[Sheet, Path]:

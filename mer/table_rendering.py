@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from mer import selection
 from mer.print_notes import footnote_text
 from mer.scores import ALL
-from mer.table_cells import Lacking, Results, flat_header, majority, partial_words, row_cells
+from mer.table_cells import Lacking, Results, RowCells, flat_header, majority, partial_words, row_cells
 from mer.table_comparisons import comparisons
 from mer.table_file import Home, Table
 from mer.table_formats import SYNTHETIC_TITLE, Grid, Marks, Sheet
@@ -18,6 +18,12 @@ DEFINITIONS = {
     "uar": "UAR = mean over classes of recall",
 }
 References = Mapping[Home, Result | None]
+
+
+def all_cells(table: Table, results: Results, lacking: Lacking) -> list[RowCells]:
+    """The cells of every row; the arguments are those of `lay_out`."""
+    references = {home: _reference(results, home) for home in table.homes}
+    return [row_cells(table, row, results, references, lacking) for row in table.rows]
 
 
 def lay_out(table: Table, results: Results, lacking: Lacking, command: str) -> Sheet:
@@ -35,14 +41,14 @@ def lay_out(table: Table, results: Results, lacking: Lacking, command: str) -> S
     lines: list[list[str]] = []
     flat: list[list[str]] = []
     spread = len(table.seeds) > 1
-    for row in table.rows:
+    for cells in all_cells(table, results, lacking):
+        row = cells.row
         notes = [footnote_text(table.path, note, table.footnotes[note], row.label) for note in row.notes]
         if row.not_run:
             notes.append(f"No run of ours: {row.not_run}.")
         if row.majority and any(references.values()):
             notes.append(f"Every clip is given the most frequent class, {_majorities(references)}.")
         label = " ".join([row.label, *(f"({marks.of(text)})" for text in notes)])
-        cells = row_cells(table, row, results, references, lacking)
         lines += [[label if not number else "", *line] for number, line in enumerate(cells.block(marks.of))]
         flat.append(cells.flat(table.columns, spread=spread))
     synthetic = table.data == SYNTHETIC or any(result.record.synthetic for result in there)

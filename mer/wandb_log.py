@@ -3,22 +3,21 @@
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple
 
-import filelock
 import numpy as np
 import pandas as pd
 import wandb
 
 from mer import runs
-from mer.errors import MerError
+from mer.learning_curves import learning_curves
 from mer.scores import predicted_classes, subset_scores
 from mer.selection import select
 from mer.spotting_metrics import roc_curve
 from mer.spotting_summary import COUNTS, run_scores
+from mer.wandb_session import wandb_run
 
 PICTURES = ("confusion", "encoded")
 ROC_POINTS = 1000  # of the logged curve: W&B draws no more than 10,000, and a long video has as many frames
@@ -41,8 +40,7 @@ def log_run(folder: Path, logger: Mapping[str, Any]) -> None:
 
     Args:
         folder: a run folder, all folds finished.
-        logger: ``mode`` (offline or online; WANDB_MODE in the environment wins), ``project``, ``entity``,
-            ``tags``.
+        logger: see :func:`mer.wandb_session.wandb_run`.
 
     Raises:
         MerError: the run folder cannot be read, or W&B failed; the run itself is finished and kept.
@@ -55,65 +53,32 @@ def log_run(folder: Path, logger: Mapping[str, Any]) -> None:
         spotting = frames, run_scores(plan, frames, expressions).drop(columns=COUNTS, errors="ignore")
     curves = learning_curves(folder)
     names = folder.resolve().parts[-5:]
-    mode = cast(
-        Literal["online", "offline", "disabled"],
-        os.environ.get("WANDB_MODE") or logger.get("mode") or "offline",
-    )
-    if mode == "offline":  # else a thread of W&B's sends its own metrics after a minute (0.31)
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    try:
-        (folder / "wandb").mkdir(exist_ok=True)
-        # Two jobs that finish the last two folds of a run both log it.
-        with filelock.FileLock(folder / "wandb" / "lock"):
-            run = wandb.init(
-                project=logger.get("project") or "mer",
-                entity=logger.get("entity"),
-                mode=mode,
-                id=run_id(folder, plan),
-                resume="allow" if mode == "online" else None,  # offline, older versions warn of it
-                force=mode == "online",  # without a key it would log nothing and say nothing
-                reinit="create_new",
-                name="/".join(names),
-                group="/".join(names[:2]),
-                job_type="run",
-                # W&B refuses tags of over 64 characters.
-                tags=[str(tag)[:64] for tag in (names[0], *names[2:4], *(logger.get("tags") or ()))],
-                dir=folder,
-                config=_config(folder, plan, names),
-                settings=_settings(),
-            )
-            with run:
-                _log_curves(run, curves)
-                parts = [_pictures(folder)]
-                if predictions is not None:
-                    parts.append(_classified(plan, predictions))
-                if spotting is not None:
-                    parts.append(_spotted(*spotting))
-                if shown := {name: value for part in parts for name, value in part.shown.items()}:
-                    run.log(shown)
-                run.summary.update({key: value for part in parts for key, value in part.summary.items()})
-            if wandb.run is None:
-                wandb.teardown()  # finish() may return before the last records are on disk (0.31)
-            if mode == "offline":
-                _remove_older(folder / "wandb", Path(run.settings.sync_dir), run.id)
-    except Exception as error:
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise MerError(f"{folder}: the run is finished and kept, but W&B did not log it: {why}") from error
+    with wandb_run(
+        folder / "wandb",
+        logger,
+        failure=f"{folder}: the run is finished and kept, but W&B did not log it",
+        id=_sweep_id() or run_id(folder, plan),
+        name="/".join(names),
+        group="/".join(names[:2]),
+        job_type="run",
+        tags=(names[0], *names[2:4]),
+        config=_config(folder, plan, names),
+    ) as run:
+        _log_curves(run, curves)
+        parts = [_pictures(folder)]
+        if predictions is not None:
+            parts.append(_classified(plan, predictions))
+        if spotting is not None:
+            parts.append(_spotted(*spotting))
+        if shown := {name: value for part in parts for name, value in part.shown.items()}:
+            run.log(shown)
+        run.summary.update({key: value for part in parts for key, value in part.summary.items()})
 
 
 def run_id(folder: Path, plan: runs.Plan) -> str:
     """The id of the W&B run: 16 hex digits of the run's key and the plan's config."""
     text = json.dumps([folder.resolve().parts[-5:], plan.config], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def learning_curves(folder: Path) -> pd.DataFrame:
-    """Mean, min and max over the folds of each logged quantity, by epoch: columns ``train_loss/mean``..."""
-    folds = runs.read_plan(folder).folds
-    pooled = pd.concat([runs.read_metrics(folder, fold) for fold in folds], ignore_index=True)
-    by_epoch = pooled.groupby("epoch")
-    statistics = {"mean": by_epoch.mean(), "min": by_epoch.min(), "max": by_epoch.max()}
-    return pd.concat([table.add_suffix(f"/{name}") for name, table in statistics.items()], axis=1)
 
 
 def _log_curves(run: wandb.Run, curves: pd.DataFrame) -> None:
@@ -188,21 +153,6 @@ def _config(folder: Path, plan: runs.Plan, names: tuple[str, ...]) -> dict[str, 
     }
 
 
-def _settings() -> wandb.Settings:
-    """Say nothing, and watch neither the console, the code nor the machine: run.yaml records those."""
-    return wandb.Settings(
-        silent=True,
-        console="off",
-        save_code=False,
-        disable_code=True,
-        disable_git=True,
-        x_disable_meta=True,
-        x_disable_stats=True,
-        x_save_requirements=False,
-    )
-
-
-def _remove_older(folder: Path, kept: Path, run_id: str) -> None:
-    for older in folder.glob(f"offline-run-*-{run_id}*"):
-        if older.resolve() != kept.resolve():
-            shutil.rmtree(older)
+def _sweep_id() -> str | None:
+    """The id that an agent of a W&B sweep gave to what it started; it waits for a run of that id."""
+    return os.environ.get("WANDB_RUN_ID") if "WANDB_SWEEP_ID" in os.environ else None

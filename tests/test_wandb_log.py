@@ -14,6 +14,7 @@ import pytest
 
 from mer import runs
 from mer.errors import MerError
+from mer.learning_curves import learning_curves
 from mer.plots import confusion_figure, save_figure
 from mer.scores import subset_scores
 from tests.run_folder import (
@@ -25,6 +26,7 @@ from tests.run_folder import (
     make_predictions,
     make_record,
     make_run,
+    seal_again,
 )
 from tests.spotting_run import Pairs, join, make_video
 
@@ -179,11 +181,21 @@ def test_id_is_the_runs(tmp_path: Path) -> None:
     assert wandb_log.run_id(run, plan) != wandb_log.run_id(run, make_plan(config={"epochs": 9}))
 
 
+def test_a_sweep_s_agent_finds_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(tmp_path)
+    monkeypatch.setenv("WANDB_SWEEP_ID", "abcd1234")
+    monkeypatch.setenv("WANDB_RUN_ID", "agents01")
+    wandb_log.log_run(run, LOGGER)
+    (folder,) = logged_runs(run)
+    assert read_offline_run(folder).id == "agents01"
+
+
 def test_curves_of_folds_that_log_nothing(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     for fold in FOLDS:
         (runs.fold_folder(run, fold) / "metrics.csv").write_text("\n", encoding="utf-8")
-    assert wandb_log.learning_curves(run).empty
+        seal_again(runs.fold_folder(run, fold))
+    assert learning_curves(run).empty
 
 
 def test_unfinished_run_is_not_logged(tmp_path: Path) -> None:
