@@ -22,8 +22,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(INSTALLED)  ## drawn faces, from frames to a table and pictures: two networks and two controls
-	$(MER) table experiments/demo/table.yaml
-	@echo && echo "Pictures:" && ls runs/demo/*/synthetic/loso/seed-0/*.png
+	$(MER) table experiments/demo/table.yaml --picture
+	@echo && echo "Pictures:" && ls runs/tables/demo-table-synthetic.png runs/demo/*/synthetic/loso/seed-0/*.png
 
 test: $(INSTALLED)  ## all tests
 	$(BIN)/python -m pytest -n auto

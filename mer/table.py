@@ -2,8 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from mer import table_needs
 from mer.atomic import write_text
 from mer.errors import MerError
 from mer.runs import NEUTRAL_KEYS
+from mer.table_cells import RowCells
 from mer.table_file import SCORES, Table, load_table, read_document
 from mer.table_formats import FORMATS, Sheet
 from mer.table_rendering import all_cells, lay_out
@@ -30,9 +31,13 @@ def main(arguments: Sequence[str]) -> None:
     options = _parser().parse_intermixed_args(list(arguments))
     document = read_document(options.table)
     kind = document.get("kind", SCORES) if isinstance(document, dict) else SCORES
-    log: Callable[[], None] | None = None
+    rows: Rows | None = None
+    if options.picture and (kind != SCORES or options.partial):
+        raise MerError(
+            "--picture: draws the scores of a whole table, and other kinds draw their own; leave it out"
+        )
     if kind == SCORES:
-        sheet, place, log = _scores(load_table(options.table), options)
+        sheet, place, rows = _scores(load_table(options.table), options)
     else:
         sheet, place = _other(kind, document, options)
     text = FORMATS[options.format](sheet)
@@ -41,8 +46,10 @@ def main(arguments: Sequence[str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
         print(f"written to {path}", file=sys.stderr)
-        if log:
-            log()
+        if rows is not None:
+            rows.log()
+            if options.picture:
+                rows.draw(place, sheet.title)
     print(text, end="")
 
 
@@ -65,13 +72,42 @@ def _parser() -> argparse.ArgumentParser:
         "--partial", action="store_true", help="print what is there; train, store and write nothing"
     )
     parser.add_argument(
+        "--picture", action="store_true", help="draw the scores as bars, as PNG beside the table"
+    )
+    parser.add_argument(
         "--fresh", action="store_true", help="do not use the predictions stored beside the table"
     )
     return parser
 
 
-def _scores(table: Table, options: argparse.Namespace) -> tuple[Sheet, Path, Callable[[], None]]:
-    """The sheet of a table of scores, where it goes, without suffix, and what logs its rows."""
+@dataclass(frozen=True)
+class Rows:
+    """The cells of a table of scores, to be logged and drawn."""
+
+    table: Table
+    cells: list[RowCells]
+    request: Request
+
+    def log(self) -> None:
+        """Log each row to W&B, where `logger=wandb` asks for it."""
+        logger = _logger(self.request)
+        if logger.get("name") == "wandb":
+            from mer.wandb_table import log_rows  # wandb takes a second to import
+
+            log_rows(self.table, self.cells, self.request.runs_dir / "tables", logger)
+
+    def draw(self, place: Path, title: str) -> None:
+        """Write the table's bars beside it."""
+        from mer.plots import save_figure  # matplotlib takes a while to import
+        from mer.table_picture import table_figure
+
+        picture = place.with_name(f"{place.name}.png")
+        save_figure(table_figure(self.table, self.cells, title), picture)
+        print(f"written to {picture}", file=sys.stderr)
+
+
+def _scores(table: Table, options: argparse.Namespace) -> tuple[Sheet, Path, Rows]:
+    """The sheet of a table of scores, where it goes, without suffix, and its cells."""
     asked, request = _request(table, options.overrides, partial=options.partial, fresh=options.fresh)
     lacking = _lacking(asked, request)
     # Another data, or runs that a user tagged, are not what this table's file describes; and drawn
@@ -87,15 +123,8 @@ def _scores(table: Table, options: argparse.Namespace) -> tuple[Sheet, Path, Cal
     sheet = lay_out(asked, collected, lacking, _command(table, asked, request))
     # Nor do stand-ins of the table's own data belong beside it.
     data = "" if own and not sheet.synthetic else asked.data
-
-    def log() -> None:
-        logger = _logger(request)
-        if logger.get("name") == "wandb":
-            from mer.wandb_table import log_rows  # wandb takes a second to import
-
-            log_rows(asked, all_cells(asked, collected, lacking), request.runs_dir / "tables", logger)
-
-    return sheet, _place(table.path, request.runs_dir, data, request.tag), log
+    place = _place(table.path, request.runs_dir, data, request.tag)
+    return sheet, place, Rows(asked, all_cells(asked, collected, lacking), request)
 
 
 def _logger(request: Request) -> dict[str, str]:
