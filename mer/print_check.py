@@ -29,7 +29,10 @@ FIGURES = ("accuracy", "f1", "uf1", "uar", "precision", "weighted_f1")
 CLASSES = range(2, 6)  # five classes can be searched where the figures leave few diagonals
 MOST_SOLUTIONS = 100_000
 MOST_WORK = 200_000_000  # candidates looked at: half a minute on one core
+MOST_CLIPS = 10_000  # of a row; the papers have a few hundred
+_MOST_ROWS = 10_000_000  # that are held at a time: a gigabyte
 _CHUNK = 1_000_000
+_A_LOOP = 5_000  # candidates that are looked at in the time that a loop takes by itself
 _TINY = 1e-12  # scores of different matrices of a few hundred clips lie further apart
 
 
@@ -57,6 +60,7 @@ class Solutions:
     diagonals: Integers  # (S, K)
     columns: Integers | None  # (S, K)
     complete: bool
+    work: int  # candidates that were looked at
 
     def __len__(self) -> int:
         return len(self.diagonals)
@@ -126,6 +130,8 @@ def search(
     """
     if len(counts) not in CLASSES or min(counts) < 1:
         raise MerError(f"counts={list(counts)}: 2 to 5 classes with at least one clip each are needed")
+    if sum(counts) > MOST_CLIPS:
+        raise MerError(f"counts={list(counts)}: {sum(counts)} clips; at most {MOST_CLIPS} can be searched")
     if strange := figures.keys() - set(FIGURES):
         raise MerError(f"{min(strange)}: no such figure; there are {', '.join(FIGURES)}")
     if not figures:
@@ -136,14 +142,21 @@ def search(
     solutions = work = 0
     complete = True
     for diagonals, looked_at in _diagonals(clips, figures):
-        work += looked_at
+        work += looked_at + _A_LOOP
+        if diagonals is None:
+            complete = False
+            break
         step = max(1, _CHUNK // max(1, int(clips.sum()) ** (len(clips) - 2) // 4))
         for start in range(0, len(diagonals), step):
             part = diagonals[start : start + step]
             if column_figures:
-                part, columns, looked_at = _columns(
-                    clips, part, {name: figures[name] for name in column_figures}
-                )
+                try:
+                    part, columns, looked_at = _columns(
+                        clips, part, {name: figures[name] for name in column_figures}
+                    )
+                except _TooManyError:
+                    complete = False
+                    break
                 work += looked_at
                 found.append((part, columns))
             else:
@@ -162,11 +175,19 @@ def search(
         if column_figures
         else None,
         complete=complete,
+        work=work,
     )
 
 
-def _diagonals(counts: Integers, figures: Mapping[str, Interval]) -> Iterator[tuple[Integers, int]]:
-    """Diagonals (D, K) with the printed accuracy and UAR, by the first class, and how many were looked at."""
+class _TooManyError(Exception):
+    """More candidates at a time than fit the memory."""
+
+
+def _diagonals(counts: Integers, figures: Mapping[str, Interval]) -> Iterator[tuple[Integers | None, int]]:
+    """Diagonals (D, K) with the printed accuracy and UAR, by the first class, and how many were looked at.
+
+    The last are None where there are too many to hold.
+    """
     clips = int(counts.sum())
     correct = correct_clips(figures.get("accuracy", Interval(0, 1)), clips)
     if not correct:
@@ -179,7 +200,11 @@ def _diagonals(counts: Integers, figures: Mapping[str, Interval]) -> Iterator[tu
             total, rest = rows.sum(axis=1), int(counts[number + 1 :].sum())
             low = np.maximum(correct[0] - total - rest, 0)
             high = np.minimum(correct[-1] - total, counts[number])
-            row, value = _expand(low, high)
+            try:
+                row, value = _expand(low, high)
+            except _TooManyError:
+                yield None, 0
+                return
             rows = np.column_stack([rows[row], value])
         fits = np.ones(len(rows), dtype=np.bool_)
         for name in figures.keys() & {"accuracy", "uar"}:
@@ -331,6 +356,8 @@ def _ratio(above: Floats | Integers, below: Floats | Integers) -> Floats:
 def _expand(low: Integers, high: Integers) -> tuple[Integers, Integers]:
     """Every whole number low..high of each row: the row's place and the number."""
     lengths = np.maximum(high - low + 1, 0)
+    if lengths.sum() > _MOST_ROWS:
+        raise _TooManyError
     place = np.repeat(np.arange(len(low)), lengths)
     starts = np.cumsum(lengths) - lengths
     return place, np.arange(len(place)) - starts[place] + low[place]

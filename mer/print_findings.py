@@ -27,6 +27,7 @@ from mer.print_readings import (
     describe_row,
 )
 from mer.table_file import NOTHING_PRINTED, Table, load_table, printed_number
+from mer.yaml_file import read_yaml
 
 SCORED: dict[str, Callable[[NDArray[np.int64]], float]] = {
     "accuracy": metrics.accuracy,
@@ -43,7 +44,7 @@ def findings(path: Path) -> tuple[str, list[Finding]]:
     Raises:
         MerError: a file that cannot be read, or does not hold what it should, naming it.
     """
-    document = _load(path)
+    document = read_yaml(path, _AsPrinted)
     sections: dict[str, Callable[[Any, Path], Iterator[Finding]]] = {
         "classes": _classes,
         "scores": _scores,
@@ -163,7 +164,13 @@ def _matrices(entries: Sequence[Mapping[str, Any]], folder: Path) -> Iterator[Fi
 
 
 def compare(matrix: NDArray[np.int64], printed: Mapping[str, str]) -> tuple[str, str]:
-    """Verdict on printed figures, by column, beside the matrix (K, K) that they belong to, and its words."""
+    """Verdict on printed figures, by column, beside the matrix (K, K) that they belong to, and its words.
+
+    Raises:
+        MerError: a figure that is none of a matrix.
+    """
+    if strange := [name for name in printed if name not in SCORED]:
+        raise MerError(f"{strange[0]}: no such figure of a matrix; there are {', '.join(SCORED)}")
     values = {name: function(matrix) for name, function in SCORED.items()}
     different, verdict = [], "consistent"
     for name, text in printed.items():
@@ -272,15 +279,6 @@ def _table_rows(table: Table) -> dict[tuple[str, str], dict[str, str]]:
 def _equal(first: str, second: str) -> bool:
     values = printed_number(first), printed_number(second)
     return None not in values and abs(Decimal(str(values[0])) - Decimal(str(values[1]))) < Decimal("1e-9")
-
-
-def _load(path: Path) -> Any:
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), _AsPrinted)
-    except FileNotFoundError as error:
-        raise MerError(f"{path}: no such file") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise MerError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
 
 
 class _AsPrinted(yaml.BaseLoader):

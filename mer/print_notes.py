@@ -77,10 +77,15 @@ def read_found(folder: Path) -> list[Finding]:
     remedy = f"`mer check-print --write {folder}` makes it"
     try:
         findings = json.loads(path.read_text(encoding="utf-8"))["findings"]
-        return [Finding(**finding) for finding in findings]
+        found = [Finding(**finding) for finding in findings]
+        if not all(isinstance(text, str) for each in found for text in vars(each).values()):
+            raise TypeError("a finding holds no text")
+        if strange := {each.verdict for each in found} - VERDICTS.keys():
+            raise ValueError(f"no verdict {min(strange)!r}")
+        return found
     except FileNotFoundError as error:
         raise MerError(f"{path}: missing, but a footnote names it; {remedy}") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         text = " ".join(str(error).split())
         raise MerError(f"{path}: damaged ({type(error).__name__}: {text}); {remedy}") from error
 

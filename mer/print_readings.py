@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import accumulate
+from math import prod
 from typing import Literal
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from mer.errors import MerError
 from mer.print_check import (
     FIGURES,
+    MOST_CLIPS,
+    MOST_WORK,
     Interval,
     Rounding,
     Solutions,
@@ -43,6 +46,8 @@ NEARBY = 50  # printed figures to both sides, in units of the last digit
 FITS_ANYTHING = 0.9  # a reading that so many of them would fit as well explains nothing
 MANY = 100  # a row with as many solutions tells no meaning from another
 _NEARBY_WORK = 50_000_000
+_ROW_WORK = 3 * MOST_WORK  # of all meanings of a row together: minutes on one core
+MOST_CLASSES = 20  # of a matrix
 OTHER_SIZES = 0.1  # how far another number of clips is sought, as a fraction
 
 
@@ -89,14 +94,18 @@ def check_row(counts: Sequence[int], printed: Mapping[str, str]) -> RowCheck:
     """
     if strange := [name for name in printed if name not in COLUMNS]:
         raise MerError(f"{strange[0]}: no such figure; there are {', '.join(COLUMNS)}")
-    as_named = _read(counts, printed, {}, "rounded")
+    as_named, work = _read(counts, printed, {}, "rounded")
     if as_named.solutions:
         rivals = None
         if as_named.solutions < MANY:
             rivals = tuple(meaning for meaning in _meanings(printed) if _fits(counts, printed, meaning))
         return RowCheck("consistent", (as_named,), rivals, None)
-    found = [_read(counts, printed, {}, "truncated")]
-    found += [_read(counts, printed, meaning, "rounded") for meaning in _meanings(printed)]
+    found: list[Reading] = []
+    others: list[tuple[dict[str, str], Rounding]] = [({}, "truncated")]
+    for meaning, rounding in [*others, *((meaning, "rounded") for meaning in _meanings(printed))]:
+        reading, spent = _read(counts, printed, meaning, rounding, most_work=min(MOST_WORK, _ROW_WORK - work))
+        found.append(reading)
+        work += spent
     sizes = None
     if "accuracy" in printed and not correct_clips(printed_interval(printed["accuracy"]), sum(counts)):
         sizes = other_sizes([printed["accuracy"]], sum(counts))
@@ -168,7 +177,7 @@ def other_sizes(printed: Sequence[str], clips: int) -> tuple[int, ...]:
     >>> other_sizes(["0.7460"], 442), other_sizes(["81.46%"], 247)
     ((433, 437, 441), ())
     """
-    reach = max(5, round(clips * OTHER_SIZES))
+    reach = _reach(clips)
     intervals = [printed_interval(text) for text in printed]
     sizes = range(max(1, clips - reach), clips + reach + 1)
     return tuple(size for size in sizes if all(correct_clips(interval, size) for interval in intervals))
@@ -176,7 +185,7 @@ def other_sizes(printed: Sequence[str], clips: int) -> tuple[int, ...]:
 
 def best_sizes(printed: Sequence[str], clips: int) -> tuple[tuple[int, ...], int]:
     """The numbers of clips around ``clips`` that make most of the printed accuracies k/N, and how many."""
-    reach = max(5, round(clips * OTHER_SIZES))
+    reach = _reach(clips)
     intervals = [printed_interval(text) for text in printed]
     fits = {
         size: sum(bool(correct_clips(interval, size)) for interval in intervals)
@@ -184,6 +193,12 @@ def best_sizes(printed: Sequence[str], clips: int) -> tuple[tuple[int, ...], int
     }
     most = max(fits.values())
     return tuple(size for size, number in fits.items() if number == most), most
+
+
+def _reach(clips: int) -> int:
+    if not 0 < clips <= MOST_CLIPS:
+        raise MerError(f"{clips} clips: 1 to {MOST_CLIPS} can be checked")
+    return max(5, round(clips * OTHER_SIZES))
 
 
 @dataclass(frozen=True)
@@ -221,18 +236,47 @@ def check_matrix(
         raise MerError(
             f"a matrix of K rows with K cells and K counts is needed, not {cells} with {list(counts)}"
         )
-    choices: list[list[tuple[int, ...]]] = []
+    if len(counts) > MOST_CLASSES or sum(counts) > MOST_CLIPS or min(counts, default=0) < 0:
+        raise MerError(
+            f"counts: from 0, at most {MOST_CLASSES} classes and {MOST_CLIPS} clips can be checked"
+        )
+    each_row: list[int] = []
+    rows: list[list[int]] = []
     low, high = 0, 0
     for number, (row, clips) in enumerate(zip(cells, counts, strict=True)):
         base = clips if of == "row" else sum(counts)
         allowed = [_allowed(printed_interval(cell), base) for cell in row]
-        choices.append([way for way in product(*allowed) if sum(way) == clips])
-        diagonal = [way[number] for way in choices[-1]] or allowed[number]
-        low, high = low + min(diagonal, default=0), high + max(diagonal, default=base)
-    ways = int(np.prod([len(ways) for ways in choices]))
-    matrix = np.array([ways[0] for ways in choices], dtype=np.int64) if ways == 1 else None
-    bad = tuple(number for number, ways in enumerate(choices) if not ways)
+        each_row.append(_ways(allowed, clips))
+        if each_row[-1]:
+            left = clips - sum(each[0] for each in allowed)  # beyond the least of each
+            rows.append([min(each[-1], each[0] + left) for each in allowed])
+            least = clips - sum(each[-1] for each in allowed) + allowed[number][-1]
+            low, high = low + max(allowed[number][0], least), high + rows[-1][number]
+        else:
+            low += min(allowed[number], default=0)
+            high += max(allowed[number], default=base)
+    ways = prod(each_row)
+    matrix = np.array(rows, dtype=np.int64) if ways == 1 else None
+    bad = tuple(number for number, ways in enumerate(each_row) if not ways)
     return MatrixCheck(ways, matrix, bad, range(low, high + 1))
+
+
+def _ways(allowed: Sequence[range], total: int) -> int:
+    """In how many ways one number of each range add up to the total."""
+    if not all(allowed):
+        return 0
+    ways = [1]  # to reach 0, 1, 2... beyond the least of each range so far
+    beyond = total - sum(each[0] for each in allowed)
+    if beyond < 0:
+        return 0
+    for each in allowed:
+        sums = [0, *accumulate(ways)]
+        last = min(len(ways) + len(each) - 1, beyond + 1)
+        ways = [
+            sums[min(k, len(ways) - 1) + 1] - sums[min(max(k + 1 - len(each), 0), len(ways))]
+            for k in range(last)
+        ]
+    return ways[beyond] if beyond < len(ways) else 0
 
 
 def _allowed(interval: Interval, base: int) -> range:
@@ -263,12 +307,18 @@ def _fits(counts: Sequence[int], printed: Mapping[str, str], meaning: Mapping[st
 
 
 def _read(
-    counts: Sequence[int], printed: Mapping[str, str], meaning: dict[str, str], rounding: Rounding
-) -> Reading:
-    found = search(counts, _intervals(printed, meaning, rounding))
+    counts: Sequence[int],
+    printed: Mapping[str, str],
+    meaning: dict[str, str],
+    rounding: Rounding,
+    *,
+    most_work: int = MOST_WORK,
+) -> tuple[Reading, int]:
+    """A reading, and how many candidates were looked at for it."""
+    found = search(counts, _intervals(printed, meaning, rounding), most_work=most_work)
     spans = {figure: span for figure in FIGURES if (span := found.span(figure))}
     nearby = _nearby(counts, printed, meaning) if meaning and len(found) else None
-    return Reading(meaning, rounding, len(found), found.complete, spans, nearby)
+    return Reading(meaning, rounding, len(found), found.complete, spans, nearby), found.work
 
 
 def _nearby(counts: Sequence[int], printed: Mapping[str, str], meaning: dict[str, str]) -> float:

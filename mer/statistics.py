@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from mer.errors import MerError
+from mer.prediction_types import check_types
 from mer.runs import KEY
 from mer.scores import predicted_classes
 
@@ -199,10 +200,11 @@ def check_columns(predictions: pd.DataFrame, wanted: Sequence[str]) -> None:
     """Refuse predictions without these columns.
 
     Raises:
-        MerError: naming those that are missing.
+        MerError: naming those that are missing, or one that holds something else than its name says.
     """
     if missing := [name for name in wanted if name not in predictions.columns]:
         raise MerError(f"the predictions have no column {', '.join(missing)}")
+    check_types(predictions, wanted)
 
 
 def check_one_row_a_clip(predictions: pd.DataFrame) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import yaml
 
 from mer import selection
-from mer.errors import MerError
+from mer.errors import MerError, shown
 from mer.print_notes import Footnote, read_footnotes
 from mer.statistics import METRICS as METRICS
+from mer.yaml_file import read_yaml
 
 SCORES = "scores"
 NOTHING_PRINTED = "-"
@@ -99,12 +100,7 @@ def read_document(path: Path) -> Any:
     Raises:
         MerError: no such file, or no YAML.
     """
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except FileNotFoundError as error:
-        raise MerError(f"{path}: no such table file") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise MerError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
+    return read_yaml(path, _Loader, missing="no such table file")
 
 
 def load_table(path: Path) -> Table:
@@ -146,7 +142,7 @@ def load_table(path: Path) -> Table:
         or not all(type(seed) is int and seed >= 0 for seed in seeds)
         or len(set(seeds)) < len(seeds)
     ):
-        raise MerError(f"{path}: seeds: different whole numbers from 0 are needed, not {list(seeds)}")
+        raise MerError(f"{path}: seeds: different whole numbers from 0 are needed, not {shown(list(seeds))}")
     if not columns or not rows:
         raise MerError(f"{path}: {'rows' if columns else 'columns'}: empty")
     return Table(
@@ -214,7 +210,7 @@ def _row(path: Path, number: int, value: Any, columns: list[str], footnotes: Map
             raise MerError(f"{path}: {where}.paper.{key}: no such column; there are {', '.join(columns)}")
         printed[key] = _printed(path, f"{where}.paper.{key}", cell)
     for note in (notes := fields.get("notes", [])):
-        if note not in footnotes:
+        if not isinstance(note, str) or note not in footnotes:
             raise MerError(f"{path}: {where}.notes: {note!r} is no key of footnotes")
     needs = fields.get("needs", [])
     if not all(isinstance(name, str) for name in needs) or (needs and variant is None):
@@ -252,7 +248,8 @@ def _compare(path: Path, value: list[Any], rows: tuple[Row, ...]) -> tuple[tuple
         fits = isinstance(pair, list) and len(pair) == 2 and pair[0] != pair[1]
         if not fits or any(label not in labels for label in pair):
             raise MerError(
-                f"{path}: compare: {pair} is no pair of rows with a variant; there are {'; '.join(labels)}"
+                f"{path}: compare: {shown(pair)} is no pair of rows with a variant; "
+                f"there are {'; '.join(labels)}"
             )
     return tuple((first, second) for first, second in pairs)
 
@@ -279,7 +276,7 @@ def checked(
         fits = isinstance(found, kinds) and (bool in kinds or not isinstance(found, bool))
         if not fits or (isinstance(found, str) and not found.strip()):
             needed = " or ".join(_NAMES[kind] for kind in kinds if kind in _NAMES)
-            raise MerError(f"{path}: {inside}{key}: {found!r} does not fit, {needed} is needed")
+            raise MerError(f"{path}: {inside}{key}: {shown(found)} does not fit, {needed} is needed")
     return dict(value)
 
 

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mer.data.roots import find_root
-from mer.errors import MerError
+from mer.errors import MerError, shown
 from mer.packaged import config_dir
+from mer.yaml_file import read_yaml
 
 # As the papers write them.
 NAMES = {
@@ -46,14 +45,16 @@ def databases(data: str) -> dict[str, str | None]:
     """
     section = _section(data) or {}
     if "root" in section:
-        return {str(section.get("name", data)): section["root"]}
+        return {str(section.get("name", data)): _folder(data, section["root"])}
     clips = section.get("clips")
     if not isinstance(clips, Mapping):
         return {}
     roots = clips.get("roots") or {}
+    if not isinstance(roots, Mapping):
+        raise MerError(f"data={data}: clips.roots is no mapping of databases to folders")
     if isinstance(listed := clips.get("databases"), list):
-        return {str(name): roots.get(name) for name in listed}
-    return {name: clips[name] for name in clips if name in NAMES}
+        return {str(name): _folder(data, roots.get(str(name))) for name in listed}
+    return {name: _folder(data, clips[name]) for name in clips if name in NAMES}
 
 
 def lacking(data: str) -> dict[str, str]:
@@ -75,24 +76,35 @@ def lacking(data: str) -> dict[str, str]:
     return missing
 
 
-def _section(data: str) -> dict[str, Any] | None:
-    """The config's content below ``data``, over that of the configs that it starts from; None without one."""
+def _folder(data: str, value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise MerError(f"data={data}: {shown(value)} is no folder")
+    return value
+
+
+def _section(data: str, above: tuple[str, ...] = ()) -> dict[str, Any] | None:
+    """The config's content below ``data``, over that of the configs that it starts from; None without one.
+
+    ``above`` are the configs that start from it.
+    """
     # The user's own conf/ comes last in Hydra's search path.
     paths = [folder / "data" / f"{data}.yaml" for folder in (config_dir(), Path("conf"))]
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
         return None
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise MerError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
+    if data in above:
+        raise MerError(f"{path}: starts from itself ({' from '.join([*above, data])})")
+    content = read_yaml(path) or {}
     if not isinstance(content, dict):
         raise MerError(f"{path}: a mapping is needed")
     own = content.get("data", content)  # with `# @package _global_`, its keys lie below `data`
+    defaults = content.get("defaults") or []
+    if not isinstance(own, Mapping) or not isinstance(defaults, list):
+        raise MerError(f"{path}: {'defaults' if isinstance(own, Mapping) else 'data'}: does not fit")
     section: dict[str, Any] = {}
-    for entry in content.get("defaults", []):
-        if isinstance(entry, str) and entry != "_self_" and (base := _section(entry.split("@")[0])):
-            section = _merged(section, base)
+    for entry in defaults:
+        if isinstance(entry, str) and entry != "_self_":
+            section = _merged(section, _section(entry.split("@")[0], (*above, data)) or {})
     return _merged(section, {key: value for key, value in own.items() if key != "defaults"})
 
 

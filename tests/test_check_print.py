@@ -76,6 +76,9 @@ def test_papers_are_reported_and_written(
         (["--counts", "250,109,83", "uf1=73.5"], "write a percentage with its sign"),
         (["--counts", "250,109,83", "--write", *ROW], "--write: a row of your own has no file"),
         (["--counts", "250,109", "--matrix", MATRIX], "K rows with K cells and K counts"),
+        (["--counts", "1000000,5", "uf1=.7"], "at most 10000 can be searched"),
+        (["--counts", "1000000,5", "--matrix", "50,50;50,50"], "at most 20 classes and 10000 clips"),
+        (["--counts", "2,2", "--matrix", "50,50;50,50", "weighted_f1=0"], "no such figure of a matrix"),
         (["nowhere"], "nowhere: no such file"),
     ],
 )

@@ -115,10 +115,10 @@ def test_a_variant_of_another_experiment_is_refused() -> None:
 
 
 def test_a_target_must_be_of_its_kind() -> None:
-    with pytest.raises(MerError, match=r"network\._target_=os\.system: not a torch"):
+    with pytest.raises(MerError, match=r"network\._target_=os\.system: a part of Python itself"):
         config.factory({"_target_": "os.system"}, nn.Module, "network")
-    with pytest.raises(MerError, match=r"network\._target_=pathlib\.Path: not a torch"):
-        config.factory({"_target_": "pathlib.Path"}, nn.Module, "network")
+    with pytest.raises(MerError, match=r"network\._target_=mer\.errors\.MerError: not a torch"):
+        config.factory({"_target_": "mer.errors.MerError"}, nn.Module, "network")
     with pytest.raises(MerError, match="network has no _target_"):
         config.factory({}, nn.Module, "network")
 
@@ -148,3 +148,56 @@ def test_the_configs_travel_in_the_wheel(tmp_path: Path) -> None:
         names = set(wheel.namelist())
     shipped = {f"mer/conf/{group}/{name}.yaml" for group, name in SHIPPED} | {"mer/conf/train.yaml"}
     assert shipped <= names
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data=null"], "a group such as data, network or encoding takes the name of a config"),
+        (["~data.clips"], "data.clips: missing from the config"),
+        (["~network"], "network: missing from the config"),
+        (["seed=abc"], "seed='abc': a whole number is needed"),
+        (["seed=0,1"], r"seed=0,1: -m makes it a sweep; seed=\[0,1\] is one list"),
+        (["runs_dir=3"], "runs_dir=3: a text is needed"),
+        (["device=gpu"], "device='gpu': choose auto, cpu, cuda"),
+        (["order=sorted"], "order='sorted': choose shuffled"),
+        (["+faces.x=3"], "unknown config key 'faces.x'"),
+        (["data.name=null"], "data.name=None: a text is needed"),
+        (["data.label_map.negative=3"], "data.label_map=.*: a mapping or null is needed"),
+        (["+a=${b}"], "config: a: Interpolation key 'b' not found"),
+        (["+a=${b}", "+b=${a}"], "config: .*(leads back to itself|ecursi)"),
+    ],
+)
+def test_a_config_that_cannot_be_run_is_refused_before_anything_is_read(
+    overrides: list[str], message: str
+) -> None:
+    with pytest.raises(MerError, match=message) as caught:
+        config.compose(overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_config_that_no_record_can_hold_is_refused() -> None:
+    with pytest.raises(MerError, match="config: it holds what no record can"):
+        tag("+network.more={a:1,2:3}")
+
+
+def test_a_tag_of_zero_is_a_tag() -> None:
+    assert tag("epochs=3", "tag=0") == "0"
+
+
+def test_own_configs_are_found_in_a_folder_of_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "it's (mine), really"
+    (own / "conf" / "network").mkdir(parents=True)
+    (own / "conf" / "network" / "mine.yaml").write_text("_target_: mer.networks.STSTNet\ndropout: 0.25\n")
+    monkeypatch.chdir(own)
+    assert config.compose(["network=mine"]).network.dropout == 0.25
+
+
+def test_an_own_config_that_is_no_yaml_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "conf" / "network").mkdir(parents=True)
+    (tmp_path / "conf" / "network" / "mine.yaml").write_bytes(b"a: [\xff")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MerError, match="config: "):
+        config.compose(["network=mine"])

@@ -81,7 +81,20 @@ def test_bad_footnotes(folder: Path, footnote: Any, message: str) -> None:
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize(("content", "message"), [(None, "missing"), ("{}", "damaged"), ("[", "damaged")])
+FINDING = '{"findings": [{"where": %s, "row": "Net", "subset": "", "verdict": "%s", "text": "t"}]}'
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "missing"),
+        ("{}", "damaged"),
+        ("[", "damaged"),
+        ("[" * 10**5, "damaged"),
+        (FINDING % ("[1]", "consistent"), "damaged"),
+        (FINDING % ('"Table 1"', "sure"), "damaged"),
+    ],
+)
 def test_without_the_checks_file(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / FOUND).write_text(content)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
+from mer.errors import MerError
 from mer.scores import pooled_confusion, predicted_classes, subset_scores
 
 CLASSES = ["positive", "negative", "surprise"]  # not in alphabetical order
@@ -82,5 +83,5 @@ def test_first_of_equals() -> None:
 
 def test_unknown_label_is_not_counted_silently() -> None:
     pool = make_pool().assign(label="disgust")
-    with pytest.raises(ValueError, match="-1"):
+    with pytest.raises(MerError, match="label 'disgust'; the classes are"):
         pooled_confusion(pool, CLASSES)

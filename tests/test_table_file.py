@@ -134,6 +134,7 @@ def put(*keys: str | int, value: Any) -> Callable[[Any], None]:
         (put("rows", 1, "paper", "acc", value="high"), r"paper\.acc: 'high' is no number"),
         (put("rows", 1, "paper", "acc", value=74), r"paper\.acc: 74 is not in 0\.\.1; .*74\.43%"),
         (put("rows", 1, "notes", value=["even"]), r"rows\[2\].*notes: 'even' is no key of footnotes"),
+        (put("rows", 1, "notes", value=[{"odd": 1}]), r"rows\[2\].*notes: .* is no key of footnotes"),
         (put("rows", 1, "not_run", value="later"), "exactly one of variant, not_run and kind"),
         (put("rows", 1, "variant", value="base"), "variant=base: <experiment>/<variant> is needed"),
         (put("rows", 0, "kind", value="mean"), "the one kind is majority"),
@@ -155,7 +156,13 @@ def test_mistakes_are_named(tmp_path: Path, edit: Callable[[Any], None], message
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a: [", "cannot be read"), ("- a", "mapping"), ("title: a\ntitle: b", "'title' stands twice")],
+    [
+        ("a: [", "cannot be read"),
+        ("title: " + "9" * 5000, "cannot be read"),
+        ("title: &a [*a]", "an alias stands for itself"),
+        ("- a", "mapping"),
+        ("title: a\ntitle: b", "'title' stands twice"),
+    ],
 )
 def test_files_that_are_no_table(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "table.yaml"

@@ -1,6 +1,7 @@
 """STSTNet: the shallow triple-stream network of Liong et al. 2019 (FG, MEGC 2019)."""
 
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -82,20 +83,40 @@ def load_released(path: str | Path) -> STSTNet:
     if not path.is_file():
         raise MerError(f"{path}: no such weight file; the release has one <subject>.pth for each subject")
     try:
+        if zipfile.is_zipfile(path):  # torch writes check sums and does not read them
+            with zipfile.ZipFile(path) as archive:
+                if flipped := archive.testzip():
+                    raise ValueError(f"damaged: {flipped} has another check sum")
         released = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise MerError(f"{path}: not a state dict that can be read without running code ({error})") from error
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise MerError(f"{path}: not a state dict that can be read without running code ({why})") from error
     streams = ("1", "2", "3")
     expected = {f"conv{k}.{part}" for k in streams for part in ("weight", "bias")}
     expected |= {
         f"bn{k}.{part}" for k in streams for part in ("weight", "bias", "running_mean", "running_var")
     }
     expected |= {"fc.weight", "fc.bias"}
-    found = set(released) if isinstance(released, dict) else set()
+    found = {str(key) for key in released} if isinstance(released, dict) else set()
     if missing := sorted(expected - found):
         raise MerError(
             f"{path}: not an STSTNet release, which has {', '.join(missing)}; found {sorted(found)[:8]}"
         )
+    for key in sorted(expected):
+        tensor = released[key]
+        numbers = isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.numel() > 0
+        if not (numbers and tensor.isfinite().all()):
+            raise MerError(f"{path}: {key} holds no finite numbers; replace the file")
+        if tensor.dim() != (4 if "conv" in key and "weight" in key else 2 if key == "fc.weight" else 1):
+            raise MerError(f"{path}: {key} has the shape {tuple(tensor.shape)}, that of another network")
+    try:
+        return _from_released(released, streams)
+    except (RuntimeError, ValueError) as error:
+        why = " ".join(str(error).split())
+        raise MerError(f"{path}: shapes of another network ({why})") from error
+
+
+def _from_released(released: Mapping[str, Tensor], streams: Sequence[str]) -> STSTNet:
     state = {
         f"{ours}.{part}": torch.cat([released[f"{theirs}{k}.{part}"] for k in streams])
         for ours, theirs, parts in (
@@ -113,8 +134,5 @@ def load_released(path: str | Path) -> STSTNet:
     )
     # The release predates the counter of batches, which eval mode does not use.
     state["norm.num_batches_tracked"] = torch.zeros((), dtype=torch.long)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise MerError(f"{path}: shapes of another network ({error})") from error
+    network.load_state_dict(state)
     return network

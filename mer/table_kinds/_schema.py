@@ -158,7 +158,7 @@ class Notes:
             MerError: a key that is not there.
         """
         for key in keys:
-            if key not in self._footnotes:
+            if not isinstance(key, str) or key not in self._footnotes:
                 raise MerError(f"{self._path}: {where}.notes: {key!r} is no key of footnotes")
             self._named.add(key)
         texts = [footnote_text(self._path, key, self._footnotes[key], line(text)) for key in keys]

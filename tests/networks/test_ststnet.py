@@ -140,3 +140,32 @@ def test_overfits_eight_images(network: type[STSTNet]) -> None:
         torch.autograd.backward(nn.functional.cross_entropy(module(images), targets))
         optimizer.step()
     assert (module.eval()(images).argmax(1) == targets).all()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("conv1.weight", torch.full((3, 3, 3, 3), float("nan")), "conv1.weight holds no finite numbers"),
+        ("fc.bias", torch.zeros(0), "fc.bias holds no finite numbers"),
+        ("bn2.weight", 3, "bn2.weight holds no finite numbers"),
+        ("conv2.bias", torch.zeros(()), r"conv2.bias has the shape \(\), that of another network"),
+        ("conv2.weight", torch.zeros(5, 2, 3, 3), "shapes of another network"),
+        ("fc.weight", torch.zeros(3, 7), "shapes of another network"),
+    ],
+)
+def test_a_release_of_other_values_is_refused(tmp_path: Path, key: str, value: object, message: str) -> None:
+    torch.save(released_state() | {key: value}, tmp_path / "sub01.pth")
+    with pytest.raises(MerError, match=message) as caught:
+        load_released(tmp_path / "sub01.pth")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_flipped_weight_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "sub01.pth"
+    state = released_state()
+    torch.save(state, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(state["conv1.weight"].numpy().tobytes())] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(MerError, match="has another check sum"):
+        load_released(path)

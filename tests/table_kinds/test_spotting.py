@@ -14,6 +14,7 @@ from mer.spotting_scores import SpotOptions, scores
 from mer.table import main
 from mer.table_file import read_document
 from mer.table_kinds.spotting import figures
+from tests.run_folder import seal_again
 from tests.spotting_run import make_spotting_run
 from tests.table_kinds.sheets import cells, example, sheet_of, write_table
 
@@ -145,6 +146,7 @@ def test_runs_of_other_frames_do_not_stand_together(
     frames = pd.read_parquet(path)
     frames["inside"] = frames["frame"].between(52, 90) & (frames["video"] == "v1")
     frames.to_parquet(path)
+    seal_again(path.parent)
     with pytest.raises(MerError, match="do not fit in one table: other frames or expressions"):
         sheet_of(table, [*overrides, "seeds=0"])
 
