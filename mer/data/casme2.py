@@ -68,7 +68,7 @@ def read_clips(root: Path, *, frames: str = "auto", sheet: str | None = None) ->
 def subject_name(cell: str | None) -> str:
     """``sub01`` of ``01``, ``1`` or ``sub01``: sheets differ. Empty for an empty cell."""
     digits = (cell or "").lower().removeprefix("sub")
-    return f"sub{int(digits):02d}" if digits.isdecimal() else digits
+    return f"sub{int(digits):02d}" if digits.isdecimal() and len(digits) < 10 else digits
 
 
 class CASME2DataModule(DatabaseData):

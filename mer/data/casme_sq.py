@@ -248,7 +248,7 @@ def _mend(row: Row, source: Path, findings: list[Finding]) -> bool:
 
 
 def _whole(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() else None
+    return int(text) if text and text.isdecimal() and len(text) < 16 else None
 
 
 class CASMESqDataModule(DatabaseData):

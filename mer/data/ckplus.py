@@ -124,6 +124,8 @@ def _read_label(files: Sequence[Path], sequence: str) -> tuple[str, int]:
     path = files[0]
     if not re.fullmatch(rf"{re.escape(sequence)}_\d+_emotion\.txt", path.name, re.IGNORECASE):
         raise MerError(f"{path.name} is not named {sequence}_<frame>_emotion.txt: of another sequence?")
+    if not path.is_file():  # to open a pipe would wait for its writer
+        raise MerError(f"{path.name} is no file")
     try:
         text = path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError as error:

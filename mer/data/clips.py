@@ -11,6 +11,7 @@ from mer.errors import MerError
 KEY = ["database", "subject", "clip"]
 COLUMNS = [*KEY, "label", "onset", "apex", "offset", "fps"]
 FRAME_NUMBERS = ["onset", "apex", "offset"]
+LARGEST = 10**15  # frame numbers are smaller
 BESIDE_FRAMES = ["cropped", "landmarks"]
 
 
@@ -134,10 +135,16 @@ def _numbers(
 ) -> pd.Series:
     given = clips[column].notna()
     values = clips[column].astype(object).where(given, None)
-    numbers = pd.to_numeric(values, errors="coerce").astype("Float64")
+    try:
+        numbers = pd.to_numeric(values, errors="coerce").astype("Float64")
+    except (TypeError, ValueError, OverflowError):  # a complex number, a list
+        numbers = pd.Series(pd.NA, clips.index, "Float64")
     usable = numbers.notna() & (numbers.abs() < float("inf"))
     if dtype == "Int64":
-        usable &= numbers % 1 == 0
+        # Frames are not counted below 0, and what is larger than 2^53 would be another number.
+        usable &= (numbers % 1 == 0) & (numbers >= 0) & (numbers < LARGEST)
+    else:
+        usable &= numbers > 0
     wrong = given & ~usable.fillna(False)
     if wrong.any():
         row = clips[wrong].iloc[0]

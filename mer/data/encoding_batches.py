@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mer.data.faces import Face
 
 BATCH = 16  # most clips a batch, which is what the encodings were timed at
+LONG = 10_000  # frames of a video, from which on it is worth a decoding to know that it has them
 BUDGET = 128 << 20  # most bytes of a batch's padded frames; a clip above it is a batch of its own
 
 
@@ -69,6 +70,10 @@ def _numbers_of(row: Any, reads: str) -> Sequence[int]:
         first = 1 if pd.isna(row.onset) else int(row.onset)
         # To count the frames is to decode the whole file.
         last = count_frames(folder) if pd.isna(row.offset) else int(row.offset)
+        if last - first > LONG and last > (count := count_frames(folder)):
+            raise MerError(
+                f"{folder}: clip {name} has the offset {last}, its video {count} frames"
+            )
         numbers = range(first, last + 1)
     else:
         there = list(list_frames(folder))

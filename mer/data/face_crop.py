@@ -132,6 +132,22 @@ def outline(x: float, y: float, width: float, height: float) -> Points:
     )
 
 
+def check_points(points: Points, width: int, height: int) -> None:
+    """Whether landmarks can be of a frame of this size: of a face that it cuts, some lie beside it.
+
+    Raises:
+        MerError: a point is further away than the frame is large: the crop would hold no face, or fill the
+            memory.
+    """
+    size = np.array([width, height])
+    if (points < -size).any() or (points > 2 * size).any():
+        worst = points[np.abs(points - size / 2).max(1).argmax()]
+        raise MerError(
+            f"a landmark lies at {worst[0]:.4g}, {worst[1]:.4g}, far outside the frame of {width}x{height}; "
+            "the landmarks are of other frames, or of another size of them"
+        )
+
+
 def check_eyes(eyes: Points, width: int, height: int) -> None:
     """Whether landmarks of eyes can be of a frame of this size.
 

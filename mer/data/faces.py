@@ -21,6 +21,7 @@ from mer.data.face_crop import (
     Points,
     around,
     check_eyes,
+    check_points,
     cut,
     eye_polygons,
     level,
@@ -96,6 +97,7 @@ def locate(image: NDArray[np.uint8], points: Points | None, options: FaceOptions
     if points is not None and options.method != "haar":
         eyes = points[36:48].reshape(2, 6, 2)
         check_eyes(eyes, width, height)
+        check_points(points, width, height)
         if whole:
             return make_face("whole frame", UNTURNED, (width, height), eyes, "landmarks")
         turn = level(eyes) if options.align else UNTURNED

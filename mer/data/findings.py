@@ -1,6 +1,5 @@
 """What a reader noticed about a database's files, and what it did about it."""
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
-from mer.errors import MerError
+from mer.errors import MerError, in_one_line
 
 Outcome = Literal["used", "corrected", "left out"]
 
@@ -37,8 +36,7 @@ class Finding:
     def __str__(self) -> str:
         clip = f"{self.clip}: " if self.clip else ""
         text = f"{self.place}: {clip}{self.problem}; {self.outcome}: {self.action}"
-        # A file name whose bytes are no UTF-8 could not be printed.
-        return os.fsencode(text).decode("utf-8", "backslashreplace")
+        return in_one_line(text)
 
 
 class Reading(NamedTuple):

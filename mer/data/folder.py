@@ -39,6 +39,8 @@ from mer.data.clips import KEY, validate
 from mer.data.database import DatabaseData
 from mer.data.findings import Finding, Outcome, Reading, place_of
 from mer.data.frames import SUFFIXES, VIDEO_SUFFIXES
+from mer.data.landmarks import is_file
+from mer.data.layout import below
 from mer.data.roots import cache_dir
 from mer.data.settle import settle
 from mer.data.sheet import read_sheet
@@ -74,8 +76,8 @@ def read_clips(
     Raises:
         MerError: the table is missing or lacks a column, or no clip is left.
     """
-    source = root / Path(table).expanduser()
-    if not source.is_file():
+    source = below(root, table)
+    if not is_file(source):
         raise MerError(
             f"{source}: no such table; write one with the columns {', '.join(NEEDED)}, "
             "or name it with data.clips.table="
@@ -240,7 +242,7 @@ def _settle(given: list[Row], rows: list[Row], source: Path, findings: list[Find
     for name in dict.fromkeys(row["database"] for row in rows):
         own = pd.DataFrame([row for row in rows if row["database"] == name])
         try:
-            readings.append(settle(own, source=source, database=name, fps=float("nan")))
+            readings.append(settle(own, source=source, database=name, fps=float("nan"), named_folders=False))
         except MerError as error:
             errors.append((name, str(error)))
     if not readings:

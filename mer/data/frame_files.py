@@ -4,9 +4,8 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
 from mer.data.frames import is_cut_short, list_frames
+from mer.data.image_header import image_header
 from mer.errors import MerError
 
 TAIL = 4096  # bytes at the end of a file in which its end marker must lie
@@ -28,7 +27,9 @@ def inspect(folder: Path, onset: int | None, offset: int | None) -> FrameFiles:
         onset: first frame that is wanted; None is the first that is there.
         offset: last frame that is wanted; None is the last that is there.
     """
-    if not folder.exists():
+    try:
+        folder.stat()
+    except (OSError, ValueError):  # a name may be too long for the disk, or hold a zero byte
         return FrameFiles([], "no such folder", "restore it, or remove the row")
     try:
         frames = list_frames(folder)
@@ -56,17 +57,19 @@ def _damage(paths: list[Path]) -> str:
     sizes: dict[Path, tuple[int, int]] = {}
     for path in paths:
         try:
-            with path.open("rb") as file, Image.open(file) as image:
-                sizes[path] = image.size
+            with path.open("rb") as file:
+                kind, sizes[path] = image_header(file)
                 if file.seek(0, 2) <= TAIL:
                     file.seek(0)
                     content = file.read()
                 else:
-                    head = _START.get(image.format or "", b"")
+                    head = _START.get(kind, b"")
                     file.seek(-TAIL, 2)
                     content = head + file.read()
         except OSError as error:
-            return f"{path.name} is no image ({type(error).__name__})"
+            return f"{path.name} cannot be read ({error.strerror})"
+        except MerError as error:
+            return f"{path.name} is {error}"
         if is_cut_short(content):
             return f"{path.name} is cut short"
     usual = Counter(sizes.values()).most_common(1)[0][0]

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mer.data.image_header import image_header
 from mer.data.video import count_frames, read_video
 from mer.errors import MerError
 from mer.opencv import import_opencv
@@ -38,19 +39,14 @@ def list_frames(folder: Path) -> dict[int, Path]:
     a video file are numbered from 1, and each lies in the file itself; they are counted by decoding.
 
     Raises:
-        MerError: the folder is missing or has no image; an image has no number; two have the same; a
-            video that cannot be opened, or has no frame.
+        MerError: the folder is missing, cannot be listed, or has no image; an image has no number, or one of
+            more than 15 digits; two have the same; a video that cannot be opened, or has no frame.
     """
     if is_video(folder):
         return dict.fromkeys(range(1, count_frames(folder) + 1), folder)
     if not folder.is_dir():
         raise MerError(f"{folder}: no such folder of frames; check data.root and the database's layout")
-    with os.scandir(folder) as entries:
-        names = sorted(
-            entry.name
-            for entry in entries
-            if entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith(".") and entry.is_file()
-        )
+    names = list_names(folder, lambda entry: entry.name.lower().endswith(SUFFIXES) and entry.is_file())
     if not names:
         raise MerError(
             f"{folder}: no frame in this folder; it should hold files that end in {' '.join(SUFFIXES)}"
@@ -68,6 +64,26 @@ def list_frames(folder: Path) -> dict[int, Path]:
     return dict(sorted(frames.items()))
 
 
+def list_names(folder: Path, wanted: Callable[["os.DirEntry[str]"], bool]) -> list[str]:
+    """The names in a folder, sorted, but for hidden ones, unwanted ones, and links that lead nowhere.
+
+    Raises:
+        MerError: the folder cannot be listed.
+    """
+
+    def is_wanted(entry: "os.DirEntry[str]") -> bool:
+        try:
+            return wanted(entry)
+        except OSError:  # a link in a circle
+            return False
+
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(e.name for e in entries if not e.name.startswith(".") and is_wanted(e))
+    except OSError as error:
+        raise MerError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
+
+
 def file_stamp(path: Path) -> bytes:
     """Path, size and time of a file, for the keys of caches.
 
@@ -83,10 +99,13 @@ def file_stamp(path: Path) -> bytes:
 
 
 def frame_number(path: Path) -> int:
-    """The last integer in a file's name without its suffix; MerError where there is none."""
+    """The last integer in a file's name without its suffix; MerError where there is none, or a huge one."""
     integers = re.findall("[0-9]+", path.stem)
     if not integers:
         raise MerError(f"{path}: no frame number in this name; rename the file or move it out of the folder")
+    # The clip table's numbers are exact up to 2^53.
+    if len(integers[-1].lstrip("0")) > 15:
+        raise MerError(f"{path}: {integers[-1][:20]}... is no frame number; rename the file: img1, img2, ...")
     return int(integers[-1])
 
 
@@ -164,7 +183,8 @@ def read_frame(path: Path, *, grey: bool) -> NDArray[np.uint8]:
         (1, H, W) grey, or (3, H, W) in the order R, G, B; uint8, 0..255.
 
     Raises:
-        MerError: the file is missing, is no image, or is cut short.
+        MerError: the file is missing, is no image of these formats, is cut short, or claims more pixels
+            than a frame has.
     """
     cv2 = import_opencv()
     try:
@@ -177,8 +197,15 @@ def read_frame(path: Path, *, grey: bool) -> NDArray[np.uint8]:
     # Some versions of OpenCV decode the half of a cut file and leave the rest grey.
     if is_cut_short(content):
         raise MerError(f"{path}: this image is cut short ({len(content)} bytes); copy or extract it again")
+    try:
+        image_header(content)
+    except MerError as error:
+        raise MerError(f"{path}: {error}; give JPEG, PNG or BMP files, or copy it again") from error
     flags = (cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR) | cv2.IMREAD_ANYDEPTH
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error:
+        pixels = None
     if pixels is None:
         raise MerError(f"{path}: not an image that OpenCV can read; copy or extract it again")
     image = pixels[None] if grey else pixels[:, :, ::-1].transpose(2, 0, 1)

@@ -5,6 +5,7 @@ In both, points 37-42 (counted from 1) go round the right eye, which is on the l
 """
 
 import csv
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,12 +24,15 @@ def find_landmarks(folder: Path, database: str, subject: str, clip: str) -> Path
     The name ends in .txt, .pts or .csv; the one under the database's name goes first.
 
     Raises:
-        MerError: the folder is missing, or one clip has two files.
+        MerError: the folder is missing, one clip has two files, or its name leads out of the folder.
     """
     if not folder.is_dir():
         raise MerError(f"{folder}: no such folder of landmark files; check faces.landmarks")
+    names = (database, subject, clip)
+    if ".." in (part for name in names for part in Path(name).parts) or any(map(os.path.isabs, names)):
+        raise MerError(f"{folder}: the clip {'/'.join(names)} leads out of it; rename the clip")
     for place in (folder / database / subject, folder / subject):
-        found = [path for suffix in SUFFIXES if (path := place / f"{clip}{suffix}").is_file()]
+        found = [path for suffix in SUFFIXES if is_file(path := place / f"{clip}{suffix}")]
         if len(found) > 1:
             raise MerError(
                 f"{found[0]} and {found[1].name} are both landmarks of {database}/{subject}/{clip}; "
@@ -37,6 +41,14 @@ def find_landmarks(folder: Path, database: str, subject: str, clip: str) -> Path
         if found:
             return found[0]
     return None
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there; no, where a disk has no such names."""
+    try:
+        return path.is_file()
+    except OSError:  # too long
+        return False
 
 
 def read_landmarks(path: Path, *, frame: int | None = None) -> NDArray[np.float64]:
@@ -62,6 +74,9 @@ def read_landmarks(path: Path, *, frame: int | None = None) -> NDArray[np.float6
             numbers, or has no such frame, or OpenFace found no face in it.
     """
     try:
+        if not path.is_file():  # to open a pipe would wait for its writer
+            path.stat()
+            raise MerError(f"{path}: no file of landmarks; check the path")
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise MerError(f"{path}: landmarks cannot be read ({error.strerror}); check the path") from error
@@ -110,7 +125,10 @@ def _from_lines(path: Path, lines: Sequence[tuple[int, str]]) -> NDArray[np.floa
 
 
 def _from_openface(path: Path, lines: Sequence[str], frame: int | None) -> NDArray[np.float64]:
-    rows = [{key.strip(): value for key, value in row.items() if key} for row in csv.DictReader(lines)]
+    try:
+        rows = [{key.strip(): value for key, value in row.items() if key} for row in csv.DictReader(lines)]
+    except csv.Error as error:
+        raise MerError(f"{path}: not a table of landmarks ({error}); run OpenFace again") from error
     if not rows:
         raise MerError(f"{path}: no row below the header; run OpenFace again")
     row = rows[0]

@@ -1,10 +1,10 @@
 """Where things lie below a database's root: the root may be the release's own folder or one around it."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+from mer.data.frames import list_names
 from mer.errors import MerError
 
 DEPTH = 2  # folders below the root that are looked into: a release, and what it was unpacked into
@@ -17,7 +17,7 @@ def find_sheet(root: Path, patterns: Sequence[str], *, given: str | Path | None 
         MerError: there is none, or more than one.
     """
     if given:
-        return root / Path(given).expanduser()
+        return below(root, given)
     found = [
         path
         for folder in _folders(root, DEPTH)
@@ -34,6 +34,18 @@ def find_sheet(root: Path, patterns: Sequence[str], *, given: str | Path | None 
         names = ", ".join(str(path.relative_to(root)) for path in found)
         raise MerError(f"{root}: {len(found)} annotation files ({names}); choose with data.clips.sheet=")
     return found[0]
+
+
+def below(root: Path, given: str | Path) -> Path:
+    """A path that an option gives, from the root; absolute, or from a home folder, where it says so.
+
+    Raises:
+        MerError: the home of a user who is unknown.
+    """
+    try:
+        return root / Path(given).expanduser()
+    except RuntimeError as error:
+        raise MerError(f"{given}: no such user; write the path in full") from error
 
 
 def find_frames(
@@ -82,10 +94,16 @@ def _folders(root: Path, depth: int) -> Iterator[Path]:
 
 
 def _entries(folder: Path, *, files: bool) -> list[Path]:
-    with os.scandir(folder) as entries:
-        names = [
-            entry.name
-            for entry in entries
-            if not entry.name.startswith((".", "__MACOSX")) and (entry.is_file() if files else entry.is_dir())
-        ]
-    return [folder / name for name in sorted(names)]
+    names = list_names(folder, lambda entry: entry.is_file() if files else entry.is_dir())
+    found = [folder / name for name in names if not name.startswith("__MACOSX")]
+    for path in found:
+        check_name(path)
+    return found
+
+
+def check_name(path: Path) -> None:
+    """Raise MerError where a path is not UTF-8: neither the clip table nor a result could hold it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise MerError(f"{path}: this name is not UTF-8; rename it, or move it away") from None

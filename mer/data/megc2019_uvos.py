@@ -15,6 +15,7 @@ import pandas as pd
 
 from mer.data.clips import validate
 from mer.data.database import DatabaseData
+from mer.data.layout import check_name, subfolders
 from mer.errors import MerError
 
 LABELS = {"0": "negative", "1": "positive", "2": "surprise"}
@@ -35,7 +36,7 @@ def read_clips(root: Path) -> pd.DataFrame:
     Raises:
         MerError: a folder or file that is not as in the release, naming it.
     """
-    subjects = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    subjects = subfolders(root)
     if not any((subject / "u_test").is_dir() for subject in subjects):
         raise MerError(
             f"{root}: no <subject>/u_test folder; the root is the folder that holds 006, s01, sub01 and so on"
@@ -62,8 +63,11 @@ def _subject_rows(folder: Path) -> list[dict[str, str]]:
     for label in labels:
         if label.name not in LABELS:
             raise MerError(f"{label}: the label folders are 0 (negative), 1 (positive) and 2 (surprise)")
-        for image in sorted(label.glob("[!.]*.png")):
+        for image in sorted(label.glob("[!.]*.[pP][nN][gG]")):
             prefix = f"{folder.name}_"
+            check_name(image)
+            if not image.is_file():
+                raise MerError(f"{image}: no file; restore it or move it away")
             if not image.stem.startswith(prefix):
                 raise MerError(f"{image}: expected a file name that begins with {prefix}")
             rows.append(

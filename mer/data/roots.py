@@ -34,7 +34,11 @@ def find_root(database: str, root: str | Path | None = None, *, key: str = "data
         path = Path(value).expanduser()
     except RuntimeError as error:
         raise MerError(f"{value}: no such user ({named_by}); write the path in full") from error
-    if not path.is_dir():
+    try:
+        there = path.is_dir()
+    except OSError:  # a name may be too long for the disk
+        there = False
+    if not there:
         raise MerError(f"{path}: no such folder ({named_by}); it should be the folder of {database}")
     return path
 
@@ -49,8 +53,12 @@ def _from_file(database: str) -> str:
         return ""
     try:
         roots = yaml.safe_load(ROOTS_FILE.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MerError(f"{ROOTS_FILE}: not YAML ({str(error).splitlines()[0]})") from error
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
+        # A date that does not exist is a ValueError.
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise MerError(
+            f"{ROOTS_FILE}: not YAML ({reason}); write '{database}: /path'"
+        ) from error
     if not isinstance(roots, dict):
         raise MerError(f"{ROOTS_FILE}: expected lines such as '{database}: /path/to/{database}'")
     return str(roots.get(database) or "")

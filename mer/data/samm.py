@@ -65,7 +65,7 @@ def read_clips(root: Path, *, frames: str = "auto", sheet: str | None = None) ->
 def subject_name(cell: str | None) -> str:
     """``006`` of ``006`` or ``6``: a spreadsheet may hold an integer. Empty for an empty cell."""
     text = cell or ""
-    return f"{int(text):03d}" if text.isdecimal() else text
+    return f"{int(text):03d}" if text.isdecimal() and len(text) < 10 else text
 
 
 class SAMMDataModule(DatabaseData):

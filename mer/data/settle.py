@@ -1,10 +1,11 @@
 """From the rows of an annotation to a clip table: each row is used, corrected or left out, and told why."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class _Settling:
     source: Path
     database: str
     findings: list[Finding]
+    named_folders: bool
     accepted: dict[tuple[str, str], str] = field(default_factory=dict)  # clips known to lack frames: why
 
     def note(self, row: Row, problem: str, outcome: Outcome, action: str, *, known: bool = False) -> None:
@@ -56,6 +58,7 @@ def settle(
     fps: float,
     folders: Iterable[Path] = (),
     findings: Sequence[Finding] = (),
+    named_folders: bool = True,
 ) -> Reading:
     """The clip table of raw rows, and what was done about each that is not as it should be.
 
@@ -73,11 +76,13 @@ def settle(
         fps: frames a second.
         folders: all clip folders that there are, to find those that no row names.
         findings: what the reader itself has noticed.
+        named_folders: subjects and clips are names of folders, as in the releases: one such as ``../s02``
+            leads to another's frames, and is left out. False where the rows have paths of their own.
 
     Raises:
         MerError: no clip is left.
     """
-    settling = _Settling(source, database, list(findings))
+    settling = _Settling(source, database, list(findings), named_folders)
     table = rows.astype(object).where(rows.notna(), None)
     records: list[Row] = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
     named = {str(row["frames"]) for row in records}
@@ -160,6 +165,9 @@ def _settle_row(row: Row, settling: _Settling) -> Row | None:
         if not _text(row[name]):
             settling.note(row, f"no {name}", "left out", "fill it in")
             return None
+        if problem := _unfit(str(row[name]), folder=settling.named_folders and name != "label"):
+            settling.note(row, f"the {name} {row[name]!r} {problem}", "left out", "rename it")
+            return None
     onset, apex, offset = (_number(row, column, settling) for column in FRAME_NUMBERS)
     if onset is not None and offset is not None and onset > offset:
         settling.note(row, f"onset {onset} after offset {offset}", "left out", "correct the row")
@@ -179,8 +187,9 @@ def _settle_row(row: Row, settling: _Settling) -> Row | None:
     for column, number, nearest in (("onset", onset, first), ("offset", offset, last)):
         if number not in (None, nearest):
             settling.note_frames(row, f"no frame for the {column} {number}", "corrected", f"now {nearest}")
-    if missing := sorted(set(range(first, last)) - set(found.numbers)):
-        problem = f"{len(missing)} frame(s) missing between onset and offset, such as {missing[0]}"
+    if missing := last - first + 1 - len(found.numbers):
+        gap = next(one for one, other in pairwise(found.numbers) if other > one + 1)
+        problem = f"{missing} frame(s) missing between onset and offset, such as {gap + 1}"
         settling.note_frames(row, problem, "used", "without them")
     if apex is not None and not first <= apex <= last:
         problem = f"apex {apex} outside the clip, {first} to {last}"
@@ -193,10 +202,19 @@ def _settle_row(row: Row, settling: _Settling) -> Row | None:
     return row | {"onset": first, "apex": apex, "offset": last}
 
 
+def _unfit(name: str, *, folder: bool) -> str:
+    """Why a name cannot be used; empty where it can. ``folder``: it is that of a folder, too."""
+    if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name):
+        return "holds a line break or another control character, or is not UTF-8"
+    if folder and (name in (".", "..") or set(name) & set("/\\")):
+        return "leads to another folder"
+    return ""
+
+
 def _number(row: Row, column: str, settling: _Settling) -> int | None:
     """A frame number; what is none is told and becomes missing."""
     text = _text(row[column])
-    if re.fullmatch(r"\d{1,9}(\.0*)?", text):
+    if re.fullmatch(r"[0-9]{1,15}(\.0*)?", text):
         return int(float(text))
     if text:
         action = {

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-from python_calamine import CalamineError, CalamineWorkbook
 
+from mer.data.landmarks import is_file
+from mer.data.workbook import Cell as Cell
+from mer.data.workbook import plain, workbook_cells
 from mer.errors import MerError
-
-Cell = str | None
 
 
 def read_sheet(path: Path, columns: Mapping[str, Sequence[str]], *, sheet: str | None = None) -> pd.DataFrame:
@@ -31,19 +31,21 @@ def read_sheet(path: Path, columns: Mapping[str, Sequence[str]], *, sheet: str |
         a spreadsheet program shows.
 
     Raises:
-        MerError: the file cannot be read, or has no header with these columns: the nearest is shown.
+        MerError: the file cannot be read, or has no header with these columns: the nearest is shown; a row
+            above the header that looks like a clip; two columns of one name that differ.
     """
     cells = read_cells(path, sheet=sheet)
-    wanted = {ours.removesuffix("?"): [_plain(name) for name in names] for ours, names in columns.items()}
+    wanted = {ours.removesuffix("?"): [plain(name) for name in names] for ours, names in columns.items()}
     needed = [ours for ours in columns if not ours.endswith("?")]
     best: list[str] = []
     for number, row in enumerate(cells):
-        header = [_plain(cell or "") for cell in row]
+        header = [plain(cell or "") for cell in row]
         found = {
             ours: next((header.index(name) for name in names if name in header), None)
             for ours, names in wanted.items()
         }
         if all(found[ours] is not None for ours in needed):
+            _check_header(path, cells, number, header, found, needed)
             return _rows(cells, number + 1, found)
         here = [ours for ours in needed if found[ours] is not None]
         best = max(best, here, key=len)
@@ -60,31 +62,65 @@ def read_cells(path: Path, *, sheet: str | None = None) -> list[list[Cell]]:
     Raises:
         MerError: the file is missing, no spreadsheet, or lacks the sheet.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise MerError(f"{path}: no such annotation file; check data.root")
-    if path.suffix.lower() == ".csv":
-        return _csv_cells(path)
-    try:
-        book = CalamineWorkbook.from_path(path)
-        names = [name for name in book.sheet_names if sheet is None or _plain(name).startswith(_plain(sheet))]
-        if not names:
-            raise MerError(f"{path}: no sheet {sheet}; there are {', '.join(book.sheet_names)}")
-        rows = book.get_sheet_by_name(names[0]).to_python(skip_empty_area=False)
-    except (CalamineError, OSError) as error:
-        raise MerError(f"{path}: not a spreadsheet that can be read ({error}); copy it again") from error
-    return [[_text(cell) for cell in row] for row in rows]
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".xlsx", ".xls"):
+        raise MerError(f"{path}: an annotation file is .xlsx, .xls or .csv; save it as one of these")
+    return _csv_cells(path) if suffix == ".csv" else workbook_cells(path, sheet)
 
 
 def _csv_cells(path: Path) -> list[list[Cell]]:
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise MerError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+    if b"\0" in content:  # which no text has, but UTF-16 and .xlsx under another name
+        raise MerError(f"{path}: not a text table; save it as CSV in UTF-8")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = content.decode("latin-1")  # what old spreadsheet programs write
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    return [[cell.strip() or None for cell in row] for row in rows]
+    # Strict: a quote that is never closed would swallow the rows below it.
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    cells: list[list[Cell]] = []
+    try:
+        for row in rows:
+            cells.append([cell.strip() or None for cell in row])
+    except csv.Error as error:
+        raise MerError(
+            f"{path}: row {len(cells) + 1} is no row of a CSV file ({error}); is a quote not closed?"
+        ) from error
+    return cells
+
+
+def _check_header(
+    path: Path,
+    cells: list[list[Cell]],
+    number: int,
+    header: list[str],
+    found: Mapping[str, int | None],
+    needed: Sequence[str],
+) -> None:
+    """Raise MerError where a clip stands above the header, or two columns of one name differ."""
+    for above, row in enumerate(cells[:number]):
+        # A preamble does not fill every column.
+        if all(at < len(row) and row[at] for ours in needed if (at := found[ours]) is not None):
+            raise MerError(
+                f"{path}: row {above + 1} looks like a clip but stands above the header in row {number + 1}; "
+                "move it below, or remove it"
+            )
+    for ours, at in found.items():
+        same = [place for place, name in enumerate(header) if at is not None and name == header[at]]
+        if any(
+            len({row[place] if place < len(row) else None for place in same}) > 1 for row in cells[number:]
+        ):
+            raise MerError(
+                f"{path}: {len(same)} columns are named {cells[number][same[0]]} and differ; keep the right "
+                f"one as the column of the {ours}"
+            )
 
 
 def _rows(cells: list[list[Cell]], start: int, found: Mapping[str, int | None]) -> pd.DataFrame:
@@ -98,13 +134,3 @@ def _rows(cells: list[list[Cell]], start: int, found: Mapping[str, int | None]) 
     table = pd.DataFrame(rows, columns=[*found, "row"]).astype(dict.fromkeys(found, "object"))
     table = table.where(table.notna(), None)
     return table[table[list(found)].notna().any(axis=1)].reset_index(drop=True)
-
-
-def _text(cell: object) -> Cell:
-    if isinstance(cell, float) and cell.is_integer():
-        cell = int(cell)
-    return str(cell).strip() or None
-
-
-def _plain(name: str) -> str:
-    return "".join(name.split()).replace("_", "").casefold()

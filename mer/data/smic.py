@@ -113,7 +113,7 @@ def _originals(root: Path, rows: pd.DataFrame, kind: Kind) -> list[str | None]:
 def subject_name(text: str | None) -> str:
     """``s01`` of ``s1``, ``s01`` or ``1``. Empty for nothing."""
     digits = (text or "").lower().removeprefix("s")
-    return f"s{int(digits):02d}" if digits.isdecimal() else digits
+    return f"s{int(digits):02d}" if digits.isdecimal() and len(digits) < 10 else digits
 
 
 def clip_name(text: str | None) -> str:

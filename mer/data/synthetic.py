@@ -31,6 +31,7 @@ from mer.data.drawn_clip import LABELS, Clip, draw_clip, render
 from mer.data.drawn_face import REFERENCE, Face, draw_face, draw_subject
 from mer.data.roots import cache_dir
 from mer.errors import MerError
+from mer.targets import check_keywords
 
 FPS = 60.0
 FORMAT = 1  # raise it when the same parameters give other bytes
@@ -80,10 +81,15 @@ def write_synthetic(
     """
     amplitude = (float(amplitude[0]), float(amplitude[1]))  # a config has a list
     parameters = {key: value for key, value in locals().items() if key != "root"}
-    if min(subjects, clips_per_class) < 1 or size < 16 or not 0 < amplitude[0] <= amplitude[1] <= 2:
+    if (
+        min(subjects, clips_per_class) < 1
+        or seed < 0
+        or size < 16
+        or not 0 < amplitude[0] <= amplitude[1] <= 2
+    ):
         raise MerError(
-            f"synthetic: bad parameters {parameters}: subjects and clips_per_class start at 1, size at 16, "
-            "and amplitude is two rising numbers in (0, 2]"
+            f"synthetic: bad parameters {parameters}: subjects and clips_per_class start at 1, seed at 0, "
+            "size at 16, and amplitude is two rising numbers in (0, 2]"
         )
     motion = {k: parameters[k] for k in ("amplitude", "stray", "jitter", "noise", "blink", "head", "light")}
 
@@ -243,6 +249,7 @@ def read_table(root: Path, name: str, writer: str) -> pd.DataFrame:
 
 def write_and_read(root: Path | None = None, **parameters: Any) -> pd.DataFrame:
     """``write_synthetic`` with its parameters and defaults, then ``read_clips``."""
+    check_keywords(write_synthetic, parameters, "data.clips")
     return read_clips(write_synthetic(root, **parameters))
 
 

@@ -25,6 +25,7 @@ from mer.data.drawn_video import FPS, Video, draw_video, render_video, shortest
 from mer.data.findings import Reading
 from mer.data.synthetic import read_table, write_images, write_once
 from mer.errors import MerError
+from mer.targets import check_keywords
 
 FORMAT = 1  # raise it when the same parameters give other bytes
 MOST = 3  # expressions of a long video
@@ -84,10 +85,10 @@ def write_synthetic_videos(
     length, long_length = (int(length[0]), int(length[1])), (int(long_length[0]), int(long_length[1]))
     amplitude, head = (float(amplitude[0]), float(amplitude[1])), (float(head[0]), float(head[1]))
     parameters = {key: value for key, value in locals().items() if key != "root"}
-    if min(subjects, clips_per_class) < 1 or min(still, long) < 0 or size < 16:
+    if min(subjects, clips_per_class) < 1 or min(still, long, seed) < 0 or size < 16:
         raise MerError(
-            f"synthetic videos: bad parameters {parameters}: subjects and clips_per_class start at 1, still "
-            "and long at 0, size at 16"
+            f"synthetic videos: bad parameters {parameters}: subjects and clips_per_class start at 1, still, "
+            "long and seed at 0, size at 16"
         )
     if not 0 < amplitude[0] <= amplitude[1] <= 3 or not 0 <= head[0] <= head[1]:
         raise MerError(
@@ -193,4 +194,5 @@ def read_clips(root: Path) -> Reading:
 
 def write_and_read(root: Path | None = None, **parameters: Any) -> Reading:
     """``write_synthetic_videos`` with its parameters and defaults, then ``read_clips``."""
+    check_keywords(write_synthetic_videos, parameters, "data.clips")
     return read_clips(write_synthetic_videos(root, **parameters))

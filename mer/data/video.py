@@ -12,8 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mer.data.image_header import MOST_PIXELS
 from mer.errors import MerError
 from mer.opencv import import_opencv
+
+# How the files of VIDEO_SUFFIXES begin: AVI; Matroska and WebM; Windows Media; MPEG; Flash; Ogg; and, after
+# four bytes, MP4 and QuickTime. MPEG's transport stream has a G every 188 bytes.
+CONTAINERS = (
+    *(b"RIFF", b"RIFX", b"\x1aE\xdf\xa3", b"0&\xb2u", b"\0\0\1\xba", b"\0\0\1\xb3", b"\0\0\1\0"),
+    *(b"FLV", b"OggS"),
+)
+QUICKTIME = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
 
 if TYPE_CHECKING:  # it reads frames itself
     from mer.data.faces import Face
@@ -98,10 +107,7 @@ def _count(path: Path, _size: int, _mtime: int) -> int:
 def _opened(path: Path) -> Iterator[Any]:
     """A ``cv2.VideoCapture`` before its first frame."""
     cv2 = import_opencv()
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise _unreadable(path, error) from error
+    _check_container(path)
     with ExitStack() as stack:
         name = str(path.absolute())
         if os.fsencode(name) != name.encode("utf-8", "replace"):
@@ -114,7 +120,25 @@ def _opened(path: Path) -> Iterator[Any]:
         stack.callback(video.release)
         if not video.isOpened():
             raise MerError(f"{path}: not a video that OpenCV can open; copy or convert it again")
+        size = [int(video.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)]
+        if size[0] * size[1] > MOST_PIXELS:
+            raise MerError(f"{path}: frames of {size[0]}x{size[1]} pixels, too large; convert it again")
         yield video
+
+
+def _check_container(path: Path) -> None:
+    """Raise MerError unless a file begins as a video: FFmpeg also plays lists that name other files."""
+    try:
+        if not path.is_file():  # to open a pipe would wait for its writer
+            path.stat()
+            raise MerError(f"{path}: no file, so not a video; copy it again")
+        with path.open("rb") as file:
+            head = file.read(189)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    stream = head[:1] == b"G" and head[188:189] in (b"G", b"")
+    if not (head.startswith(CONTAINERS) or head[4:8] in QUICKTIME or stream):
+        raise MerError(f"{path}: not a video that OpenCV can open; copy or convert it again")
 
 
 def _unreadable(path: Path, error: OSError) -> MerError:

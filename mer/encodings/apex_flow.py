@@ -228,7 +228,15 @@ def optical_strain(flow: Tensor) -> Tensor:
 
     Returns:
         (B, 1, H, W), pixels a pixel, at least 0.
+
+    Raises:
+        MerError: H or W is 1.
     """
+    if min(flow.shape[-2:]) < 2:
+        raise MerError(
+            f"frames of {flow.shape[-1]}x{flow.shape[-2]} pixels have no optical strain, which needs 2x2: "
+            "give larger frames, or check the face's box"
+        )
     along_y, along_x = torch.gradient(flow, dim=(2, 3))
     u_x, v_x = along_x[:, :1], along_x[:, 1:]
     u_y, v_y = along_y[:, :1], along_y[:, 1:]

@@ -128,3 +128,11 @@ def test_counts_are_a_database_a_label() -> None:
     counts = class_counts(given)
     assert counts.loc["d"].to_dict() == {"happy": 1, "sad": 1, "subjects": 1}
     assert counts.loc["e"].to_dict() == {"happy": 1, "sad": 0, "subjects": 1}
+
+
+@pytest.mark.parametrize("number", [-5, 10**30, 2**63, 1e19, 1 + 2j, [1], float("inf")])
+def test_a_number_that_no_frame_has_is_refused_and_not_another_one(number: object) -> None:
+    row = {"database": "d", "subject": "s", "clip": "c", "label": "joy", "frames": "f", "fps": None}
+    table = pd.DataFrame([row | {"onset": None, "apex": None, "offset": number}], dtype=object)
+    with pytest.raises(MerError, match=r"sheet: clip d/s/c has the offset '.*', which is no frame number"):
+        validate(table, "sheet")

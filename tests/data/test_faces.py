@@ -519,3 +519,11 @@ def test_a_changed_file_row_or_option_is_another_key(clips: pd.DataFrame, tmp_pa
     assert keys() == 10
     found(clips, FaceOptions(landmarks=tmp_path / "mine"))
     assert keys() == 11
+
+
+def test_a_point_far_outside_the_frame_makes_no_giant_crop() -> None:
+    points = np.column_stack([np.linspace(10, 50, 68), np.full(68, 20.0)])
+    points[0] = 1e9, 20
+    image = np.zeros((1, 64, 64), np.uint8)
+    with pytest.raises(MerError, match=r"a landmark lies at 1e\+09, 20, far outside the frame of 64x64"):
+        locate(image, points, FaceOptions(method="landmarks"), cropped=False)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from mer.data.faces import Face
 from mer.data.frames import list_frames, read_clip, read_frame
@@ -138,7 +139,7 @@ def test_a_jpeg_cut_after_its_thumbnail_is_cut_short(tmp_path: Path) -> None:
 def test_a_file_that_is_no_image_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "img3.bmp"
     path.write_bytes(content)
-    with pytest.raises(MerError, match=r"img3\.bmp: not an image that OpenCV can read"):
+    with pytest.raises(MerError, match=r"img3\.bmp: no image \(UnidentifiedImageError\); give JPEG"):
         read_frame(path, grey=True)
 
 
@@ -230,3 +231,37 @@ def test_names_that_are_not_utf8_are_read_and_named(tmp_path: Path) -> None:
     assert read_clip(folder, [1], grey=True).shape == (1, 1, 24, 32)
     with pytest.raises(MerError, match=r": no frame 2 \(1 of 1 missing\)"):
         read_clip(folder, [2], grey=True)
+
+
+# Files that claim what they are not.
+
+
+def test_an_image_that_claims_a_giant_size_is_not_decoded(tmp_path: Path) -> None:
+    content = bytearray(write(tmp_path / "img1.bmp", blocks()).read_bytes())
+    content[18:26] = (20_000).to_bytes(4, "little") * 2
+    (tmp_path / "img1.bmp").write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(MerError, match=r"img1\.bmp: too large for a frame"):
+        read_frame(tmp_path / "img1.bmp", grey=False)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20_000 * 20_000
+
+
+def test_a_gif_under_another_name_is_named(tmp_path: Path) -> None:
+    Image.fromarray(blocks()).save(tmp_path / "img1.gif")
+    (tmp_path / "img1.gif").rename(tmp_path / "img1.jpg")
+    with pytest.raises(MerError, match=r"img1\.jpg: no image .*give JPEG, PNG or BMP"):
+        read_frame(tmp_path / "img1.jpg", grey=False)
+
+
+def test_a_time_in_a_name_is_no_frame_number(tmp_path: Path) -> None:
+    (tmp_path / "img_20140508123456789.png").write_bytes(b"")
+    with pytest.raises(MerError, match=r"20140508123456789\.\.\. is no frame number; rename"):
+        list_frames(tmp_path)
+
+
+def test_a_link_to_itself_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "img1.png").symlink_to("img1.png")
+    write(tmp_path / "img2.png", blocks())
+    assert list(list_frames(tmp_path)) == [2]

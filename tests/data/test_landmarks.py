@@ -157,3 +157,14 @@ def test_the_file_of_a_clip_is_found_with_and_without_its_database(tmp_path: Pat
         find()
     with pytest.raises(MerError, match=r"gone: no such folder of landmark files"):
         find_landmarks(tmp_path / "gone", "casme2", "sub01", "EP02_01f")
+
+
+def test_a_huge_cell_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MerError, match=r"EP01\.txt: not a table of landmarks \(field larger"):
+        read_landmarks(written(tmp_path, "x_0,y_0\n" + "9" * 200_000 + ",1\n"))
+
+
+@pytest.mark.parametrize(("subject", "clip"), [("../s2", "c1"), ("s1", "../../c1"), ("/etc", "c1")])
+def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, subject: str, clip: str) -> None:
+    with pytest.raises(MerError, match=r"the clip db/.* leads out of it; rename the clip"):
+        find_landmarks(tmp_path, "db", subject, clip)

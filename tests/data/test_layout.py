@@ -1,5 +1,6 @@
 """The root may be the release's own folder, or one around it."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,18 @@ def test_missing_frames_name_what_was_looked_for(tmp_path: Path) -> None:
 def test_subfolders_pass_over_files_and_hidden_ones(tmp_path: Path) -> None:
     make(tmp_path, "b/y", "a/x", "a/.x", ".c/z", "a/readme.txt")
     assert [path.relative_to(tmp_path).as_posix() for path in subfolders(tmp_path, 2)] == ["a/x", "b/y"]
+
+
+def test_a_folder_whose_name_is_not_utf8_is_named(tmp_path: Path) -> None:
+    try:
+        (tmp_path / os.fsdecode(b"s\xe9")).mkdir()
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    with pytest.raises(MerError, match=r"s\\xe9: this name is not UTF-8; rename it"):
+        subfolders(tmp_path)
+
+
+def test_a_link_to_itself_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    make(tmp_path, "a/x")
+    assert subfolders(tmp_path) == [tmp_path / "a"]

@@ -79,3 +79,16 @@ def test_a_bad_roots_file_is_named() -> None:
     Path("conf/roots.yaml").write_text("- /data\n", encoding="utf-8")
     with pytest.raises(MerError, match=r"conf/roots.yaml: expected lines such as 'casme2: "):
         find_root("casme2")
+
+
+def test_a_date_that_does_not_exist_is_no_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/roots.yaml").write_text("casme2: 2014-13-45\n")
+    with pytest.raises(MerError, match=r"conf/roots\.yaml: not YAML \(month must be"):
+        find_root("casme2")
+
+
+def test_a_root_that_is_too_long_for_the_disk_is_named() -> None:
+    with pytest.raises(MerError, match="x: no such folder"):
+        find_root("casme2", "x" * 5000)

@@ -173,3 +173,31 @@ def test_a_correction_applies_only_to_what_the_release_says(tmp_path: Path) -> N
         clips, findings, *_ = settle(table, source=root, database="samm", fps=200)
         assert clips["offset"][0] == expected
         assert [finding.known for finding in findings] == [True] * told
+
+
+def test_a_gap_of_any_size_is_counted_at_once(tmp_path: Path) -> None:
+    folder = frames(tmp_path, "c1")
+    Path(folder, "img20.png").rename(Path(folder, "img900000000000000.png"))
+    _, findings = settled(tmp_path, [row(folder, None, None, None)])
+    assert "899999999999980 frame(s) missing between onset and offset, such as 20; used" in findings[0]
+
+
+@pytest.mark.parametrize("name", ["../s2", "a/b", "..", "/etc", "a\\b", "a\nb"])
+@pytest.mark.parametrize("column", ["subject", "clip"])
+def test_a_name_that_leads_elsewhere_or_cannot_be_printed_is_left_out(
+    tmp_path: Path, name: str, column: str
+) -> None:
+    rows = [row(frames(tmp_path, "sound")), row(frames(tmp_path, "c1"), **{column: name})]
+    clips, findings = settled(tmp_path, rows)
+    assert clips["clip"].tolist() == ["sound"]
+    assert f"db/{'s1' if column == 'clip' else ''}" in findings[0]
+    assert f": the {column} " in findings[0]
+    assert "left out: rename it" in findings[0]
+    assert "\n" not in findings[0]
+
+
+def test_a_name_that_is_too_long_for_the_disk_is_left_out(tmp_path: Path) -> None:
+    rows = [row(frames(tmp_path, "sound")), row(str(tmp_path / ("x" * 300)))]
+    clips, findings = settled(tmp_path, rows)
+    assert clips["clip"].tolist() == ["sound"]
+    assert "no such folder; left out" in findings[0]

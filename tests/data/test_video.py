@@ -157,3 +157,16 @@ def test_a_folder_may_end_like_a_video_and_an_image_is_none(tmp_path: Path) -> N
     assert list(list_frames(tmp_path / "c.avi")) == [5]
     with pytest.raises(MerError, match=r"img5\.png: no such folder of frames"):
         list_frames(tmp_path / "c.avi/img5.png")
+
+
+def test_a_list_that_names_another_video_is_none(tmp_path: Path) -> None:
+    write_video(tmp_path / "secret.avi", noise(3))
+    (tmp_path / "clip.avi").write_text("ffconcat version 1.0\nfile secret.avi\n")
+    with pytest.raises(MerError, match=r"clip\.avi: not a video that OpenCV can open"):
+        count_frames(tmp_path / "clip.avi")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "clip.avi")
+    with pytest.raises(MerError, match=r"clip\.avi: no file, so not a video"):
+        count_frames(tmp_path / "clip.avi")

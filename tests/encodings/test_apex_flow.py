@@ -372,3 +372,8 @@ def test_an_opencv_without_contrib_is_named(tmp_path: Path, monkeypatch: pytest.
 def test_importing_the_package_needs_no_opencv() -> None:
     code = "import sys; sys.modules['cv2'] = None; import mer.encodings, mer.data.frames"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_frames_of_one_pixel_have_no_strain() -> None:
+    with pytest.raises(MerError, match="frames of 9x1 pixels have no optical strain"):
+        optical_strain(torch.zeros(1, 2, 1, 9))
