@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 
@@ -35,7 +35,7 @@ from mer.fold import (
 from mer.job import Job, Outcome, Trained
 from mer.tasks.epoch_log import EpochLog
 from mer.tasks.epoch_predictions import EpochPredictions
-from mer.trainer import make_trainer, quiet_lightning, train, use_one_thread
+from mer.trainer import make_trainer, predict, quiet_lightning, train, use_one_thread
 from mer.video_engine import fit_videos
 
 
@@ -55,7 +55,7 @@ def train_folds(job: Job, splits: Sequence[Split], workers: int) -> Iterator[Out
         min(workers, len(splits)), multiprocessing.get_context("spawn"), _start_worker, (job,)
     )
     try:
-        for future in as_completed([pool.submit(_train_in_worker, split) for split in splits]):
+        for future in as_completed(_submit(pool, splits)):
             yield future.result()
     except BrokenProcessPool as error:
         raise MerError(
@@ -63,11 +63,24 @@ def train_folds(job: Job, splits: Sequence[Split], workers: int) -> Iterator[Out
             "run the same command again, with workers=1 if it happens again"
         ) from error
     except BaseException:
+        # Not terminate(): a signal's handler waits for the end of a long convolution. A kill costs no file.
         for child in multiprocessing.active_children():
-            child.terminate()
+            child.kill()
         raise
     finally:
         pool.shutdown(cancel_futures=True)  # and wait: a worker that is still ending disturbs what comes next
+
+
+def _submit(pool: ProcessPoolExecutor, splits: Sequence[Split]) -> "list[Future[Outcome]]":
+    """Start the workers, which hear no Ctrl-C: it reaches the whole process group, also while they import.
+
+    They inherit what is blocked here. The parent ends its workers and says so once.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return [pool.submit(_train_in_worker, split) for split in splits]
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def train_fold(job: Job, split: Split, encoded: EncodedSet) -> Outcome:
@@ -105,7 +118,7 @@ def fit(job: Job, split: Split, encoded: EncodedSet) -> Trained:
     with quiet_lightning():
         trainer = make_trainer(recipe.epochs, log, [kept] if kept else [])
         train(trainer, task, data)
-        batches = trainer.predict(task, datamodule=data) or []
+        batches = predict(trainer, task, data)
     each = [torch.cat([batch[1] for batch in batches])] if kept is None else kept.probabilities
     epochs = range(recipe.epochs - len(each) + 1, recipe.epochs + 1)
     return Trained(predictions_table(job, split, torch.stack(each).numpy(), epochs), log.table(), network)
@@ -116,8 +129,8 @@ _worker: tuple[Job, EncodedSet] | None = None
 
 def _start_worker(job: Job) -> None:
     global _worker
-    # Ctrl-C reaches the whole process group; the parent ends its workers and says so once.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Lightning would make an exception of SIGTERM, which the parent would take for its own end.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
     use_one_thread()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = job, open_encoded(job)

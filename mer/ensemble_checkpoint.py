@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,24 +41,43 @@ class Checkpoint(pl.Callback):
             self.save(pl_module)
 
     def save(self, ensemble: FoldEnsemble) -> None:
-        """Write the state under the run folder, whole or not at all."""
+        """Write the state under the run folder, whole or not at all.
+
+        Where it cannot be written, on a full disk for instance, that is said and the training goes on: the
+        checkpoint before it stays.
+        """
         if self.every:
             state = {"folds": self.folds, "made_by": self.made_by, **read_state(ensemble)}
-            write_atomically(self.path, lambda scratch: torch.save(state, scratch))
+            try:
+                write_atomically(self.path, lambda scratch: torch.save(state, scratch))
+            except (OSError, RuntimeError) as error:  # torch's own of a full disk is a RuntimeError
+                print(f"{self.path}: no checkpoint was written ({_first_line(error)})", file=sys.stderr)
 
 
-def load_checkpoint(job: Job, path: Path) -> dict[str, Any] | None:
+def load_checkpoint(job: Job, path: Path, *, verify: bool = True) -> dict[str, Any] | None:
     """The state in a checkpoint, with the names of its ``folds``.
 
     None where it is damaged, which is said, or was made by another recipe or from other data: as long as no
     fold is finished, a run folder may change its config.
+
+    Args:
+        job: of the run.
+        path: of the checkpoint.
+        verify: compare the bytes with the archive's check sums, which torch writes and does not read.
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # a damaged archive raises almost anything
-        print(f"{path}: cannot be read ({str(error).splitlines()[0]}); its folds start anew", file=sys.stderr)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        if verify:
+            with zipfile.ZipFile(path) as archive:
+                if damaged := archive.testzip():
+                    raise ValueError(f"{damaged} has another check sum")
+        made_by = state["made_by"]
+    except FileNotFoundError:  # another process has finished its folds
         return None
-    return state if state.get("made_by") == _recipe_key(job) else None
+    except Exception as error:  # a damaged archive raises almost anything
+        print(f"{path}: cannot be read ({_first_line(error)}); its folds start anew", file=sys.stderr)
+        return None
+    return state if made_by == _recipe_key(job) else None
 
 
 def find_checkpoints(run: Path) -> list[Path]:
@@ -68,11 +88,15 @@ def find_checkpoints(run: Path) -> list[Path]:
 def remove_checkpoints(job: Job) -> None:
     """Remove those that are of no use any more, and those whose folds are all finished."""
     for path in find_checkpoints(job.run):
-        state = load_checkpoint(job, path)
+        state = load_checkpoint(job, path, verify=False)
         if state is None or all(runs.state(job.run, fold) == "done" for fold in state["folds"]):
             path.unlink(missing_ok=True)
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def _recipe_key(job: Job) -> str:
-    recipe = replace(job.recipe, store="last", save_weights=False)  # they change no weight
+    recipe = replace(job.recipe, store="last", save_checkpoint=False)  # they change no weight
     return hashlib.sha256(f"{recipe!r} {job.encoded.name}".encode()).hexdigest()

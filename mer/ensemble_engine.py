@@ -254,7 +254,7 @@ def _chunks(job: Job, ordered: Sequence[Split], most: int) -> list[_Chunk]:
     for path in find_checkpoints(job.run):
         state = load_checkpoint(job, path)
         if state is None:
-            path.unlink()
+            path.unlink(missing_ok=True)  # another process may have been here
             continue
         # Kept epochs are missing where only the last one was asked for before.
         if (state["predictions"] is None) == (job.recipe.store == "every_epoch"):

@@ -1,8 +1,18 @@
 """The one error type that a user is meant to read, and how it is shown."""
 
+import errno
 import os
+import re
+import reprlib
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+# Control characters; the separators of lines that are none of these; and what turns the direction of writing.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 class MerError(Exception):
@@ -13,28 +23,84 @@ class MerError(Exception):
     """
 
     def __str__(self) -> str:
-        # A file name whose bytes are no UTF-8 could not be printed.
-        return os.fsencode(super().__str__()).decode("utf-8", "backslashreplace")
+        return in_one_line(super().__str__())
+
+
+class Terminated(BaseException):
+    """SIGTERM, which a cluster sends before it takes the machine back. No Exception, as KeyboardInterrupt."""
+
+
+# What no code of ours can cure: a disk that is full, over quota, or read only.
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+GOES_ON = "what is finished is kept, and the same command goes on from there"
+
+
+def in_one_line(text: str) -> str:
+    """Text that can be printed, whatever names and cells it quotes.
+
+    A file name whose bytes are no UTF-8 could not be printed, and a line break, or another control
+    character, in a name would write into other lines of the terminal.
+    """
+    printable = os.fsencode(text).decode("utf-8", "backslashreplace")
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], printable)
+
+
+def shown(value: object, most: int = 60) -> str:
+    """A value as a message shows it, cut where it is long: what is wrong may be a list of a million."""
+    text = reprlib.repr(value) if isinstance(value, dict | list | tuple | set) else repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def run_verb(verb: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:
-    """Call a verb; a MerError becomes one line and exit code 1, Ctrl-C exit code 130."""
+    """Call a verb; how it ends, ends in one line.
+
+    Exit code 1: a MerError, a disk that is full or read only. 130: Ctrl-C. 143: SIGTERM. After the last two
+    what is finished is kept, and so is the last checkpoint of folds that are trained together.
+    """
     debug = "--debug" in arguments
     try:
-        verb([argument for argument in arguments if argument != "--debug"])
+        with _sigterm_raises():
+            verb([argument for argument in arguments if argument != "--debug"])
     except MerError as error:
         if debug:
             raise
         print(f"mer: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+    except MemoryError as error:
+        if debug:
+            raise
+        print(f"mer: out of memory ({error or 'Python could not get any'})", file=sys.stderr)
+        raise SystemExit(1) from None
     except BrokenPipeError:
         # `mer ... | head`: the reader has seen enough. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        print(
-            "mer: interrupted; what is finished is kept, and the same command goes on from there",
-            file=sys.stderr,
-        )
+    except OSError as error:
+        if debug or error.errno not in DISK:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"mer: {where}{error.strerror}; {GOES_ON}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except (KeyboardInterrupt, Terminated) as end:
+        how, code = ("interrupted", 130) if isinstance(end, KeyboardInterrupt) else ("terminated", 143)
+        print(f"mer: {how}; {GOES_ON}", file=sys.stderr)
         sys.stderr.flush()
-        raise SystemExit(130) from None
+        raise SystemExit(code) from None
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Let SIGTERM raise Terminated, so that worker processes are ended and files closed."""
+    if threading.current_thread() is not threading.main_thread():  # where Python allows no handler
+        yield
+        return
+
+    def handle(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # a second one would break off the first one's cleaning up
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

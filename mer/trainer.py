@@ -38,8 +38,20 @@ def make_trainer(
 
 def train(trainer: pl.Trainer, task: pl.LightningModule, data: Any) -> None:
     """Fit to a data module or to training batches; Ctrl-C ends it as it ends any other program."""
-    try:
+    with _ctrl_c_is_itself():
         trainer.fit(task, data)
+
+
+def predict(trainer: pl.Trainer, task: pl.LightningModule, data: pl.LightningDataModule) -> list[Any]:
+    """What the task gives for each batch of a data module; Ctrl-C ends it too."""
+    with _ctrl_c_is_itself():
+        return trainer.predict(task, datamodule=data) or []
+
+
+@contextmanager
+def _ctrl_c_is_itself() -> Iterator[None]:
+    try:
+        yield
     except SystemExit as error:  # what Lightning makes of Ctrl-C
         raise KeyboardInterrupt from error
 

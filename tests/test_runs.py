@@ -247,7 +247,7 @@ def test_kill_before_run_yaml_counts_as_missing(tmp_path: Path, monkeypatch: pyt
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("mer.runs._fold.write_text", killed)
+        patch.setattr("mer.runs._fold.write_sealed", killed)
         with pytest.raises(KeyboardInterrupt):
             make_fold(run, fold, make_plan())
     assert (runs.fold_folder(run, fold) / "predictions.parquet").exists()
@@ -396,7 +396,9 @@ def test_record_with_the_seed_and_neutral_keys_fits(tmp_path: Path) -> None:
 
 def test_records(tmp_path: Path) -> None:
     run = make_run(tmp_path, folds=FOLDS[:1])
-    assert runs.read_record(run, FOLDS[0]) == make_record(make_plan())
+    record = runs.read_record(run, FOLDS[0])
+    assert set(record.pop("files")) == {"predictions.parquet", "metrics.csv"}
+    assert record == make_record(make_plan())
     with pytest.raises(MerError, match="smic/s1 is not finished"):
         runs.read_record(run, "smic/s1")
     path = runs.fold_folder(run, FOLDS[0]) / "run.yaml"
@@ -410,6 +412,7 @@ def test_metrics(tmp_path: Path) -> None:
     run = make_run(tmp_path, folds=FOLDS[:1])
     pd.testing.assert_frame_equal(runs.read_metrics(run, FOLDS[0]), make_metrics(FOLDS[0]))
     path = runs.fold_folder(run, FOLDS[0]) / "metrics.csv"
+    path.with_name("run.yaml").write_text("commit: abc\n", encoding="utf-8")  # older than the files' hashes
     path.write_text("\n", encoding="utf-8")  # of a network that logs nothing
     assert runs.read_metrics(run, FOLDS[0]).empty
     path.write_text("loss\n1\n", encoding="utf-8")

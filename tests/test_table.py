@@ -15,6 +15,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, p
 from mer import runs, table
 from mer.errors import MerError
 from mer.runs import Plan, RunKey
+from tests.run_folder import seal_again
 
 CLASSES = ["negative", "positive", "surprise"]
 SUBJECTS = [("smic", "s1"), ("smic", "s2"), ("samm", "006"), ("samm", "007")]
@@ -291,6 +292,7 @@ def change_fold(folder: Path, **columns: Any) -> None:
     run = RunKey("net", "base", "faces", "loso", 0).folder(folder / "runs")
     file = runs.fold_folder(run, "smic/s1") / "predictions.parquet"
     pd.read_parquet(file).assign(**columns).to_parquet(file, index=False)
+    seal_again(file.parent)
 
 
 @pytest.mark.parametrize(
@@ -394,4 +396,5 @@ def test_a_class_without_clips_is_told(tmp_path: Path) -> None:
         for fold in ("smic/s1", "smic/s2"):
             file = runs.fold_folder(run, fold) / "predictions.parquet"
             pd.read_parquet(file).replace({"label": {"surprise": "positive"}}).to_parquet(file, index=False)
+            seal_again(file.parent)
     assert "`smic` holds no clip of surprise" in render(write_table(tmp_path))

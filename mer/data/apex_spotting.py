@@ -272,16 +272,22 @@ def _key(paths: Sequence[Path], numbers: Sequence[int], face: Face | None) -> st
 def _read(path: Path, numbers: Sequence[int]) -> int | None:
     """The apex in a file; None if the file is missing or damaged."""
     try:
-        apex = json.loads(path.read_text(encoding="utf-8"))["apex"]
+        found = json.loads(path.read_text(encoding="utf-8"))
+        apex, seal = found["apex"], found["sha256"]
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return apex if type(apex) is int and apex in numbers else None
+    return apex if type(apex) is int and apex in numbers and seal == _seal(apex) else None
+
+
+def _seal(apex: int) -> str:
+    """Without it a flipped digit would be another apex."""
+    return hashlib.sha256(str(apex).encode()).hexdigest()
 
 
 def _write(path: Path, apex: int) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps({"apex": apex}))
+        write_text(path, json.dumps({"apex": apex, "sha256": _seal(apex)}))
     except OSError as error:
         raise MerError(
             f"{path}: the spotted apex cannot be written ({error.strerror or error}); "

@@ -4,16 +4,20 @@ A set lies in ``<cache>/encoded/<key>/`` as ``images.npy`` (N, H, W, C) float32 
 sequences, N are the frames of all clips, one clip after another, and about.json has the clips' lengths. The
 key is a hash of the frames' manifest (path, size, mtime), of the faces and of the encoding's parameters, so
 a changed file, crop or parameter is another set. It is written under a temporary name and renamed; a lock
-a key lets one process encode while the others wait for its result.
+a key lets one process encode while the others wait for its result. What a killed process left is removed when
+the next set is made. Nothing is synced to the disk: a set that lost bytes in a power cut fails its hash and
+is made again.
 """
 
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -93,6 +97,13 @@ def encode(
             f"{folder}: the encoded set cannot be written ({error.strerror or error}); "
             "make room there, or set MER_CACHE to another folder"
         ) from error
+    except RuntimeError as error:
+        if not re.search("allocate|out of memory", str(error)):
+            raise
+        raise MerError(
+            f"{clips['database'].iloc[0]}: clips of this size do not fit the memory once they are encoded; "
+            "make encoding.size smaller"
+        ) from error
     if found is None:
         raise MerError(
             f"{folder}: damaged directly after it was written; check the disk, or set MER_CACHE to another"
@@ -155,8 +166,10 @@ def open_set(folder: Path, *, verify: bool = True) -> EncodedSet | None:
         or not isinstance(about.get("sha256"), str)
     ):
         return None
-    # The hash covers the pixels, not the header that says what they are.
-    if images.ndim != 4 or not images.flags.c_contiguous:
+    # The hash covers the pixels, not the header that says what they are. Older sets do not name their shape.
+    if not isinstance(images, np.ndarray) or images.ndim != 4 or not images.flags.c_contiguous:
+        return None
+    if about.get("shape", list(images.shape)) != list(images.shape):
         return None
     lengths = about.get("lengths")
     if lengths is None:
@@ -201,6 +214,7 @@ def _make(
     for leftover in (scratch, folder):  # of a process that was killed; of a set that is damaged
         if leftover.exists():
             shutil.rmtree(leftover)
+    _remove_unfinished(folder.parent)
     scratch.mkdir()
     try:
         written = _write(scratch / "images.npy", clips, encoding, faces, device, progress)
@@ -210,6 +224,16 @@ def _make(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return open_set(folder)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove the other sets that killed processes left half: gigabytes that nobody may ask for again."""
+    for scratch in folder.glob(".*"):
+        if scratch.suffix == ".lock" or not scratch.is_dir():
+            continue
+        # Whoever holds the lock is alive.
+        with suppress(Timeout, OSError), FileLock(folder / f"{scratch.name}.lock", timeout=0):
+            shutil.rmtree(scratch)
 
 
 def _write(
@@ -253,10 +277,11 @@ def _write(
             bar.advance(task, len(names))
             digest.update(block.data)
             del block  # before the next one is made
+    whole = [rows, *(shape or ())]
     if lengths is None:
-        return {"sha256": digest.hexdigest()}
+        return {"sha256": digest.hexdigest(), "shape": whole}
     _add_lengths(digest, lengths)
-    return {"sha256": digest.hexdigest(), "lengths": lengths}
+    return {"sha256": digest.hexdigest(), "shape": whole, "lengths": lengths}
 
 
 def _encode_batches(

@@ -11,10 +11,24 @@
             metrics.csv              one row an epoch
             run.yaml                 the record; written last, so its presence means finished
             failed.txt               why the last attempt ended, where there is no run.yaml
+
+run.yaml holds the sha256 of every file of its fold, and the first line of run.yaml and of plan.yaml that of
+what follows: a byte that is flipped or missing is an error that names the file and what to remove, never
+another result. Folders that were written before these hashes are read without them.
 """
 
-from mer.runs._fold import State, claim, fail, finish, fold_folder, read_metrics, read_record, state
-from mer.runs._plan import BASE_VARIANT, NEUTRAL_KEYS, Plan, RunKey, find, read_plan, start
+from mer.runs._fold import (
+    State,
+    check_file,
+    claim,
+    fail,
+    finish,
+    fold_folder,
+    read_metrics,
+    read_record,
+    state,
+)
+from mer.runs._plan import BASE_VARIANT, NEUTRAL_KEYS, Plan, RunKey, find, flat, read_plan, start
 from mer.runs._predictions import KEY, read_predictions
 from mer.runs._spotting import read_spotting, write_spotting
 
@@ -25,10 +39,12 @@ __all__ = [
     "Plan",
     "RunKey",
     "State",
+    "check_file",
     "claim",
     "fail",
     "find",
     "finish",
+    "flat",
     "fold_folder",
     "read_metrics",
     "read_plan",

@@ -1,5 +1,7 @@
 """A fold's folder: claimed while it is trained, its files written atomically, run.yaml last."""
 
+import contextlib
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +14,10 @@ import yaml
 
 from mer.atomic import write_atomically, write_text
 from mer.errors import MerError
+from mer.runs._seal import read_sealed, write_sealed
 
 State = Literal["done", "failed", "running", "missing"]
-# The C parser, where PyYAML has it: a run holds dozens of records.
-YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+OWN_FILES = ("lock", "failed.txt", "run.yaml")  # the others are what a fold gave
 
 
 def fold_folder(run: Path, fold: str) -> Path:
@@ -35,28 +37,34 @@ def state(run: Path, fold: str) -> State:
                 pass
         except filelock.Timeout:
             return "running"
-        except PermissionError:
-            pass  # another user's run: whether it is alive cannot be seen
+        except OSError:
+            pass  # another user's run, or a disk that is read only: whether it is alive cannot be seen
     return "failed" if (folder / "failed.txt").exists() else "missing"
 
 
 @contextmanager
 def claim(run: Path, fold: str) -> Iterator[Path]:
-    """Hold a fold's lock while it is trained; gives its folder.
+    """Hold a fold's lock while it is trained; gives its folder, without what an unfinished attempt left.
 
     Raises:
-        MerError: another process holds it.
+        MerError: another process holds it, or nothing can be written there.
     """
     folder = fold_folder(run, fold)
-    folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / "lock")
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         # Not at once: `state` holds the lock for a moment when it looks.
         lock.acquire(timeout=1, poll_interval=0.02)
     except filelock.Timeout as error:
         raise MerError(f"{folder}: another process is training this fold; wait for it or stop it") from error
+    except OSError as error:
+        raise unwritable(folder, error) from error
     try:
-        (folder / "failed.txt").unlink(missing_ok=True)  # it speaks of the last attempt, now this one
+        if not (folder / "run.yaml").exists():
+            # The attempt may have had another config, and weights that this one does not save.
+            for left in folder.iterdir():
+                if left.name != "lock" and left.is_file():
+                    left.unlink(missing_ok=True)
         yield folder
     finally:
         lock.release()
@@ -65,14 +73,23 @@ def claim(run: Path, fold: str) -> Iterator[Path]:
 def finish(folder: Path, predictions: pd.DataFrame, metrics: pd.DataFrame, record: Mapping[str, Any]) -> None:
     """Write a fold's files, each atomically and run.yaml last.
 
+    To ``record`` it adds ``files``, the sha256 of every file that the fold gave: of these, and of weights and
+    scored frames that lie in the folder already.
+
     Raises:
-        MerError: a probability is not finite: the training diverged. Nothing is written then.
+        MerError: a probability is not finite: the training diverged, and nothing is written; or the disk is
+            full or read only.
     """
     if not finite(predictions):
         raise MerError(f"{folder}: probabilities are not finite: the training diverged; lower optimizer.lr")
-    write_parquet(folder / "predictions.parquet", predictions)
-    write_atomically(folder / "metrics.csv", lambda path: metrics.to_csv(path, index=False))
-    write_text(folder / "run.yaml", yaml.safe_dump(dict(record), sort_keys=False, allow_unicode=True))
+    try:
+        write_parquet(folder / "predictions.parquet", predictions)
+        write_atomically(folder / "metrics.csv", lambda path: metrics.to_csv(path, index=False))
+        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        files = {name: file_hash(folder / name) for name in names if name not in OWN_FILES}
+        write_sealed(folder / "run.yaml", {**record, "files": files})
+    except OSError as error:
+        raise unwritable(folder, error) from error
     (folder / "failed.txt").unlink(missing_ok=True)
 
 
@@ -81,37 +98,70 @@ def write_parquet(path: Path, table: pd.DataFrame) -> None:
     write_atomically(path, lambda scratch: table.to_parquet(scratch, index=False, write_page_checksum=True))
 
 
-def read_parquet(path: Path) -> pd.DataFrame:
-    """Read what :func:`write_parquet` wrote.
+def read_parquet(path: Path, record: Mapping[str, Any]) -> pd.DataFrame:
+    """Read what :func:`write_parquet` wrote; ``record`` is the run.yaml beside it.
 
     Raises:
         MerError: it is missing, may not be read, or is damaged.
     """
+    check_file(path, record)
     try:
         return pd.read_parquet(path, page_checksum_verification=True)
     except Exception as error:  # a flipped byte makes pyarrow and pandas raise almost anything
         raise unreadable(path, error) from error
 
 
+def check_file(path: Path, record: Mapping[str, Any] | None = None) -> None:
+    """Raise MerError unless a file of a finished fold has the bytes that were written.
+
+    Args:
+        path: predictions.parquet, weights.safetensors or another file in a fold's folder.
+        record: the run.yaml beside it, where it was read already. One without ``files`` is older than
+            these hashes, and nothing is compared.
+    """
+    if record is None:
+        record = _read_record(path.with_name("run.yaml"))
+    files = record.get("files")
+    if files is None:
+        return
+    try:
+        if files.get(path.name) != file_hash(path):
+            raise unreadable(path, ValueError("not the bytes that run.yaml names"))
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def file_hash(path: Path) -> str:
+    """The sha256 of a file, in hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def fail(folder: Path, reason: str) -> None:
-    """Leave the reason why a fold failed."""
-    write_text(folder / "failed.txt", reason.rstrip() + "\n")
+    """Leave the reason why a fold failed; where it cannot be written, the caller still has it."""
+    with contextlib.suppress(OSError):
+        write_text(folder / "failed.txt", reason.rstrip() + "\n")
 
 
 def read_record(run: Path, fold: str) -> dict[str, Any]:
     """The run.yaml of a finished fold.
 
     Raises:
-        MerError: the fold is not finished, or the file cannot be read.
+        MerError: the fold is not finished, or the file is damaged or cannot be read.
     """
     path = fold_folder(run, fold) / "run.yaml"
+    if not path.exists():
+        raise MerError(f"{run}: fold {fold} is not finished (no run.yaml)")
+    return _read_record(path)
+
+
+def _read_record(path: Path) -> dict[str, Any]:
     try:
-        record = yaml.load(path.read_text(encoding="utf-8"), YAML_LOADER)
-    except FileNotFoundError as error:
-        raise MerError(f"{run}: fold {fold} is not finished (no run.yaml)") from error
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        record = read_sealed(path)
+    except (yaml.YAMLError, ValueError, OSError) as error:
         raise unreadable(path, error) from error
-    if not isinstance(record, dict):
+    parts = ("files", "config")
+    if not isinstance(record, dict) or not all(isinstance(record.get(part) or {}, dict) for part in parts):
         raise unreadable(path, TypeError("not a record"))
     return record
 
@@ -120,9 +170,10 @@ def read_metrics(run: Path, fold: str) -> pd.DataFrame:
     """The metrics.csv of a finished fold: column epoch and what was logged; no row where nothing was.
 
     Raises:
-        MerError: it cannot be read.
+        MerError: it is damaged or cannot be read.
     """
     path = fold_folder(run, fold) / "metrics.csv"
+    check_file(path, read_record(run, fold))
     try:
         metrics = pd.read_csv(path)
     except pd.errors.EmptyDataError:
@@ -144,3 +195,8 @@ def unreadable(path: Path, error: Exception) -> MerError:
         return MerError(f"{path}: may not be read (permission denied)")
     why = (str(error).splitlines() or [type(error).__name__])[0]
     return MerError(f"{path}: damaged ({why}); remove the folder {path.parent} and run again")
+
+
+def unwritable(folder: Path, error: OSError) -> MerError:
+    why = error.strerror or str(error)
+    return MerError(f"{folder}: cannot be written ({why}); make room or name another runs_dir, and run again")

@@ -8,14 +8,14 @@ from typing import Any
 
 import yaml
 
-from mer.atomic import write_text
 from mer.errors import MerError
-from mer.runs._fold import YAML_LOADER, fold_folder, state, unreadable
+from mer.runs._fold import fold_folder, state, unwritable
+from mer.runs._seal import read_sealed, write_sealed
 
 BASE_VARIANT = "base"  # the experiment as its own file has it
 # They do not change a result.
 NEUTRAL_KEYS = {
-    *("workers", "device", "runs_dir", "logger", "data.root", "faces.landmarks", "strict", "save_weights"),
+    *("workers", "device", "runs_dir", "logger", "data.root", "faces.landmarks", "strict", "save_checkpoint"),
     *("engine", "checkpoint_every"),
     "store",  # the last epoch is the same; other rules say where epochs are missing
 }
@@ -64,11 +64,10 @@ def start(run: Path, plan: Plan) -> None:
     """Write plan.yaml, unless the folder was made under another config or from other data.
 
     Raises:
-        MerError: naming the first key that differs; nothing is written then.
+        MerError: naming the first key that differs; nothing is written then. Or nothing can be written there.
     """
     if len({fold_folder(run, fold) for fold in plan.folds}) < len(plan.folds):
         raise MerError(f"{run}: two folds have the same folder; rename a database or a subject")
-    text = yaml.safe_dump(vars(plan), sort_keys=False, allow_unicode=True)
     path = run / "plan.yaml"
     if path.exists():
         found = read_plan(run)
@@ -87,8 +86,11 @@ def start(run: Path, plan: Plan) -> None:
             )
         for fold in found.folds:  # what failed there says nothing of this config
             (fold_folder(run, fold) / "failed.txt").unlink(missing_ok=True)
-    run.mkdir(parents=True, exist_ok=True)
-    write_text(path, text)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        write_sealed(path, vars(plan))
+    except OSError as error:
+        raise unwritable(run, error) from error
 
 
 def read_plan(run: Path) -> Plan:
@@ -99,15 +101,35 @@ def read_plan(run: Path) -> Plan:
     """
     path = run / "plan.yaml"
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), YAML_LOADER)
-        plan = Plan(**found)
+        plan = Plan(**read_sealed(path))
         if [type(value) for value in vars(plan).values()] != [dict, list, list, int, str, bool, int]:
             raise TypeError("not a plan")
+        _check_names(plan)
     except FileNotFoundError as error:
         raise MerError(f"{run}: no run here (no plan.yaml)") from error
-    except (TypeError, yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise unreadable(path, error) from error
+    except PermissionError as error:
+        raise MerError(f"{path}: may not be read (permission denied)") from error
+    except (TypeError, yaml.YAMLError, ValueError, OSError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        # The folds' own records say what they were made with, and are compared with the new plan.
+        raise MerError(
+            f"{path}: damaged ({why}); remove this file and run the same command again: "
+            "the folds that are finished are kept"
+        ) from error
     return plan
+
+
+def _check_names(plan: Plan) -> None:
+    """Raise ValueError for what cannot name a class or a folder: only a hand writes such a plan."""
+    names = [*plan.classes, *plan.folds]
+    if not all(isinstance(name, str) and "\0" not in name for name in names) or not all(
+        0 < len(name.encode()) <= 200 for name in names
+    ):
+        raise ValueError("classes and folds are not all names")
+    if len(set(plan.classes)) < len(plan.classes) or len(set(plan.folds)) < len(plan.folds):
+        raise ValueError("a class or a fold stands twice")
+    if not plan.folds or min(plan.clips, plan.videos) < 0:
+        raise ValueError("no folds, or fewer than no clips")
 
 
 def find(runs_dir: Path) -> list[Path]:

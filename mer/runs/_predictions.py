@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from mer.errors import MerError
-from mer.runs._fold import finite, fold_folder, read_parquet, read_record, state, unreadable
+from mer.prediction_types import check_probabilities, check_types
+from mer.runs._fold import fold_folder, read_parquet, read_record, state, unreadable
 from mer.runs._plan import Plan, flat, read_plan
 
 KEY = ["database", "subject", "clip"]
@@ -62,25 +63,27 @@ def finished_folds(run: Path, plan: Plan, *, partial: bool = False) -> list[str]
 
 
 def _read_fold(run: Path, fold: str, plan: Plan) -> pd.DataFrame:
-    check_record(run, fold, plan)
     path = fold_folder(run, fold) / "predictions.parquet"
-    predictions = read_parquet(path)
+    predictions = read_parquet(path, check_record(run, fold, plan))
     expected = [*KEY, "fold", "seed", "epoch", "label", *(f"p_{name}" for name in plan.classes)]
     if list(predictions.columns) != expected:
         raise MerError(
             f"{path}: has the columns {list(predictions.columns)}, not those of this label map {expected}"
         )
+    try:
+        check_types(predictions)
+        check_probabilities(predictions)
+    except MerError as error:
+        raise unreadable(path, error) from error
     if set(predictions["fold"]) - {fold}:
         raise MerError(f"{path}: holds fold {some(sorted(map(str, set(predictions['fold']))))}, not {fold}")
     if other := set(predictions["label"]) - set(plan.classes):
         raise MerError(f"{path}: has the labels {some(sorted(map(str, other)))}, not of this label map")
-    if not finite(predictions):
-        raise unreadable(path, ValueError("probabilities are not finite"))
     return predictions
 
 
-def check_record(run: Path, fold: str, plan: Plan) -> None:
-    """Raise MerError unless a fold was made under the plan.
+def check_record(run: Path, fold: str, plan: Plan) -> dict[str, Any]:
+    """The record of a fold; raises MerError unless it was made under the plan.
 
     A sweep can start two configs in one folder at once: each fold's record says which trained it.
     """
@@ -97,6 +100,7 @@ def check_record(run: Path, fold: str, plan: Plan) -> None:
             f"{run}: fold {fold} was made from other data (content {str(content)[:8]}, plan.yaml says "
             f"{plan.content[:8]}); remove the fold's folder and run again"
         )
+    return record
 
 
 def clip_name(row: "pd.Series[Any]") -> str:

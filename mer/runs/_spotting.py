@@ -14,7 +14,7 @@ import pandas as pd
 
 from mer.errors import MerError
 from mer.runs._fold import fold_folder, read_parquet, unreadable, write_parquet
-from mer.runs._plan import read_plan
+from mer.runs._plan import Plan, read_plan
 from mer.runs._predictions import check_record, finished_folds
 
 VIDEO = ["database", "subject", "video"]
@@ -49,9 +49,7 @@ def read_spotting(run: Path, *, partial: bool = False) -> tuple[pd.DataFrame, pd
     if plan.videos == 0:
         raise MerError(f"{run}: this run classifies clips and scores no frames; take one of task=spotting")
     done = finished_folds(run, plan, partial=partial)
-    for fold in done:
-        check_record(run, fold, plan)
-    parts = [_read_fold(run, fold) for fold in done]
+    parts = [_read_fold(run, fold, plan) for fold in done]
     frames = pd.concat([part[0] for part in parts], ignore_index=True)
     expressions = pd.concat([part[1] for part in parts], ignore_index=True)
     if (twice := frames.duplicated([*VIDEO, "frame"])).any():
@@ -67,11 +65,11 @@ def read_spotting(run: Path, *, partial: bool = False) -> tuple[pd.DataFrame, pd
     return frames, expressions
 
 
-def _read_fold(run: Path, fold: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    folder = fold_folder(run, fold)
+def _read_fold(run: Path, fold: str, plan: Plan) -> tuple[pd.DataFrame, pd.DataFrame]:
+    folder, record = fold_folder(run, fold), check_record(run, fold, plan)
     tables = []
     for name, columns in (("frames.parquet", FRAMES), ("expressions.parquet", EXPRESSIONS)):
-        table = read_parquet(folder / name)
+        table = read_parquet(folder / name, record)
         if list(table.columns) != columns:
             raise MerError(f"{folder / name}: has the columns {list(table.columns)}, not {columns}")
         tables.append(table)
