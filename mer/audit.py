@@ -12,6 +12,7 @@ from torch import nn
 
 from mer import config
 from mer.data.clips import KEY, class_counts
+from mer.data.duplicates import duplicate_findings, find_duplicates
 from mer.data.encoded import open_set, set_folder
 from mer.data.findings import Finding, check_strict, summary
 from mer.data.preparation import Ready
@@ -49,7 +50,8 @@ def main(arguments: Sequence[str]) -> None:
     table = read_table(cfg)
     encoding = make_encoding(cfg)
     ready = ready_clips(cfg, table, encoding)
-    findings = [*table.findings, *ready.findings]
+    same = duplicate_findings(ready.clips, find_duplicates(ready.clips))
+    findings = [*table.findings, *ready.findings, *same]
     report = audit(cfg, table, ready, encoding, verify="--verify" in flags)
     if "--json" in flags:
         print(json.dumps(report | {"findings": [vars(finding) for finding in findings]}, indent=1))

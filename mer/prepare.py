@@ -15,6 +15,7 @@ from mer import config
 from mer.data import clips as clip_table
 from mer.data import splits as protocols
 from mer.data.controls import apply_control
+from mer.data.duplicates import check_duplicates, duplicate_findings, find_duplicates
 from mer.data.encoded import EncodedSet, encode
 from mer.data.faces import FaceOptions
 from mer.data.findings import Finding, as_reading, check_strict, summary
@@ -76,11 +77,14 @@ def prepare(cfg: DictConfig) -> Prepared:
     table = read_table(cfg)
     encoding = make_encoding(cfg)
     ready = ready_clips(cfg, table, encoding)
-    findings = [*table.findings, *ready.findings]
+    pairs = find_duplicates(ready.clips)
+    findings = [*table.findings, *ready.findings, *duplicate_findings(ready.clips, pairs)]
     if cfg.strict:
         check_strict(findings, cfg.data.name)
     tell(cfg, table, findings)
     splits = make_splits(cfg, ready.clips)
+    if not may_duplicate(cfg):
+        check_duplicates(ready.clips, splits, pairs)
     encoded = encode(ready.clips, encoding, faces=ready.faces, device=device(cfg))
     labels = None if ready.videos is None else _video_labels(table, ready.videos, ready.clips)
     return Prepared(ready.clips, table.classes, splits, encoded, table.synthetic, labels)
@@ -173,10 +177,17 @@ def make_encoding(cfg: DictConfig) -> nn.Module | None:
 
 
 def device(cfg: DictConfig) -> str:
-    """Where clips are encoded."""
-    if cfg.device != "auto":
-        return str(cfg.device)
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """Where clips are encoded.
+
+    Raises:
+        MerError: a GPU that is not there.
+    """
+    there = torch.cuda.is_available()
+    if cfg.device == "auto":
+        return "cuda" if there else "cpu"
+    if str(cfg.device).startswith("cuda") and not there:
+        raise MerError(f"device={cfg.device}: torch sees no GPU here; use device=cpu, or auto")
+    return str(cfg.device)
 
 
 def make_splits(cfg: DictConfig, clips: pd.DataFrame) -> list[protocols.Split]:
@@ -187,6 +198,17 @@ def make_splits(cfg: DictConfig, clips: pd.DataFrame) -> list[protocols.Split]:
     if split in (protocols.loso, protocols.lovo):
         protocols.check_complete(clips, splits)
     return splits
+
+
+def may_duplicate(cfg: DictConfig) -> bool:
+    """Whether one frame may be both trained on and tested, under two names.
+
+    Raises:
+        MerError: neither ``duplicates=error`` nor ``warn``.
+    """
+    if cfg.duplicates not in ("error", "warn"):
+        raise MerError(f"duplicates={cfg.duplicates!r}: choose error or warn")
+    return bool(cfg.duplicates == "warn")
 
 
 def list_folds(overrides: Sequence[str]) -> list[str]:

@@ -141,11 +141,16 @@ def select(splits: Sequence[Split], fold: str) -> list[Split]:
 
 
 def check(clips: pd.DataFrame, splits: Sequence[Split]) -> None:
-    """The leak guards: subjects disjoint inside each fold, and no clip tested in two folds.
+    """The leak guards: subjects disjoint inside each fold, no clip in two parts of it or tested twice.
+
+    Splits may come from a function of the user's own, so nothing is taken for granted. A protocol may share
+    subjects between two parts (``Split.shared``), and never a clip.
 
     Raises:
-        MerError: naming the fold and the subject or clip that leaks.
+        MerError: naming the fold and the subject or clip that leaks; splits that are none, or rows that are
+            not of the table.
     """
+    _check_form(clips, splits)
     subject = subject_names(clips)
     tested: dict[int, str] = {}
     for split in splits:
@@ -156,6 +161,9 @@ def check(clips: pd.DataFrame, splits: Sequence[Split]) -> None:
         }
         for one, other in (("train", "test"), ("train", "validation"), ("validation", "test")):
             if (one, other) in split.shared:
+                if rows := set(getattr(split, one)) & set(getattr(split, other)):
+                    name = _clip_name(clips, min(rows))
+                    raise MerError(f"leak in fold {split.fold}: clip {name} is in {one} and in {other}")
                 continue
             if both := sorted(parts[one] & parts[other]):
                 raise MerError(f"leak in fold {split.fold}: subject {both[0]} is in {one} and in {other}")
@@ -166,10 +174,9 @@ def check(clips: pd.DataFrame, splits: Sequence[Split]) -> None:
             )
         for row in split.test:
             if row in tested:
-                clip = clips.iloc[row]
                 raise MerError(
-                    f"leak: clip {clip['database']}/{clip['subject']}/{clip['clip']} is tested in "
-                    f"fold {tested[row]} and in fold {split.fold}"
+                    f"leak: clip {_clip_name(clips, row)} is tested in fold {tested[row]} "
+                    f"and in fold {split.fold}"
                 )
             tested[row] = split.fold
 
@@ -181,16 +188,32 @@ def check_complete(clips: pd.DataFrame, splits: Sequence[Split]) -> None:
         MerError: naming the first clip that no fold tests.
     """
     if missing := sorted(set(range(len(clips))) - {row for split in splits for row in split.test}):
-        clip = clips.iloc[missing[0]]
-        raise MerError(
-            f"clip {clip['database']}/{clip['subject']}/{clip['clip']} is tested in no fold "
-            f"({len(missing)} such)"
-        )
+        raise MerError(f"clip {_clip_name(clips, missing[0])} is tested in no fold ({len(missing)} such)")
 
 
 def subject_names(clips: pd.DataFrame) -> list[str]:
     """``<database>/<subject>`` of each clip: one name in two databases is two subjects."""
     return (clips["database"] + "/" + clips["subject"]).tolist()
+
+
+def _check_form(clips: pd.DataFrame, splits: Sequence[Split]) -> None:
+    """Raise MerError unless these are splits of this table; a row of -1 would be the last clip's."""
+    if not isinstance(splits, Sequence) or not all(isinstance(split, Split) for split in splits):
+        raise MerError("protocol: its function must return a list of mer.data.splits.Split")
+    if not splits:
+        raise MerError("protocol: there is no fold; it needs clips that it can test")
+    for split in splits:
+        for row in (*split.train, *split.validation, *split.test):
+            if not isinstance(row, int | np.integer) or not 0 <= row < len(clips):
+                raise MerError(
+                    f"fold {split.fold}: row {row} is not in the table of {len(clips)} clips; "
+                    "rows are whole numbers from 0"
+                )
+
+
+def _clip_name(clips: pd.DataFrame, row: int) -> str:
+    clip = clips.iloc[row]
+    return f"{clip['database']}/{clip['subject']}/{clip['clip']}"
 
 
 def _draw(subjects: Sequence[str], share: float, key: str) -> list[str]:
