@@ -24,8 +24,8 @@ Store = Literal["last", "every_epoch"]
 class Recipe:
     """Everything but the data that decides a fold's weights, and what is kept of them.
 
-    ``store`` is the epochs whose test predictions are kept; ``init`` a run folder whose weights the folds
-    start from; ``save_weights`` leaves the weights in each fold's folder.
+    ``store`` is the epochs whose test predictions are kept; ``init`` a run folder or a checkpoint whose
+    weights the folds start from; ``save_checkpoint`` leaves one in each fold's folder.
     """
 
     network: Callable[..., nn.Module | SVM | FeatureDifference]
@@ -40,7 +40,7 @@ class Recipe:
     augment: Augmentation | None = None
     store: Store = "last"
     init: Path | None = None
-    save_weights: bool = False
+    save_checkpoint: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Job:
     """The folds of one run: where they go, what they read, how they are trained.
 
     ``clips`` are what is split and encoded; where they are videos, ``labels`` is what is known of
-    their frames.
+    their frames. ``synthetic`` are drawn faces.
     """
 
     run: Path
@@ -58,6 +58,7 @@ class Job:
     recipe: Recipe
     record: dict[str, Any]
     labels: VideoLabels | None = None
+    synthetic: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from torch import nn
 
-from mer import config, runs
+from mer import checkpoint, runs
 from mer.data.faces import Face
 from mer.data.frames import read_clip
 from mer.data.preparation import make_ready
@@ -24,11 +24,10 @@ from mer.networks.time_contrast import TimeContrastNet
 from mer.plots import save_figure
 from mer.prepare import face_options, make_encoding, read_table
 from mer.spotting_figures import contrast_figure
-from mer.spotting_scores import SpotOptions, spotted
+from mer.spotting_scores import spotted, usual_options
 from mer.spotting_summary import has_scale
 from mer.spotting_timeline import timeline
 from mer.table_formats import SYNTHETIC_TITLE
-from mer.weights import FILE, load_weights
 
 VIDEO = ["database", "subject", "video"]
 THUMBNAILS = 10
@@ -87,7 +86,7 @@ def draw(arguments: Sequence[str]) -> list[Path]:
     paths = []
     for name in names:
         rows, true = (part[(part[VIDEO] == list(name)).all(axis=1)] for part in (frames, expressions))
-        found = spotted(rows, _options(rows, relative=untrained))[["onset", "offset"]].to_numpy()
+        found = spotted(rows, usual_options(rows, relative=untrained))[["onset", "offset"]].to_numpy()
         title = f"{mark}{'/'.join(name)}"
         path = run / "figures" / f"spotting-{'.'.join(name)}.png"
         source = sources.get(name)
@@ -98,7 +97,7 @@ def draw(arguments: Sequence[str]) -> list[Path]:
         if untrained or source is None:
             continue
         try:
-            network = _read_network(run, plan, str(rows["fold"].iloc[0]))
+            network = _read_network(run, str(rows["fold"].iloc[0]))
             figure = _draw_contrasts(network, source, rows, true, f"{title}\nby {made_by}\n{EXPLAINED}")
         except MerError as error:
             problems.append(f"drawn without contrast maps: {error}")
@@ -124,15 +123,6 @@ def _chosen(run: Path, frames: pd.DataFrame, asked: Sequence[str]) -> list[Name]
             raise MerError(f"{run}: no video {text}; it has {some}{' and others' if len(there) > 5 else ''}")
         chosen += found
     return list(dict.fromkeys(chosen))
-
-
-def _options(rows: pd.DataFrame, *, relative: bool) -> SpotOptions:
-    """The default rule; without a rate, that of 200 frames a second."""
-    usual = SpotOptions(relative=relative)
-    if rows["fps"].notna().all():
-        return usual
-    lengths = {name: 200 * getattr(usual, name) for name in ("smoothing", "least", "greatest")}
-    return SpotOptions(relative=relative, unit="frames", **lengths)
 
 
 def _find_sources(run: Path, frames: pd.DataFrame, names: Sequence[Name]) -> dict[Name, Source]:
@@ -165,19 +155,17 @@ def _find_sources(run: Path, frames: pd.DataFrame, names: Sequence[Name]) -> dic
     return sources
 
 
-def _read_network(run: Path, plan: runs.Plan, fold: str) -> TimeContrastNet:
+def _read_network(run: Path, fold: str) -> TimeContrastNet:
     """The network as this fold left it."""
-    made = config.factory(plan.config["network"] | {"weights": None}, TimeContrastNet, "network")
     folder = runs.fold_folder(run, fold)
-    if not (folder / FILE).is_file():
+    if not (folder / checkpoint.FILE).is_file():
         raise MerError(
-            f"{folder}: no {FILE}; train with save_weights=true (this fold is finished: remove its folder)"
+            f"{folder}: no {checkpoint.FILE}; train with save_checkpoint=true (this fold is finished: remove "
+            "its folder)"
         )
-    network = config.call(made, "network", in_channels=5, num_classes=len(plan.classes))
+    network = checkpoint.load(folder).network
     assert isinstance(network, TimeContrastNet)
-    # No leak to look for: the videos are those that this very fold has tested.
-    load_weights(folder / FILE, network, tested=[])
-    return network.eval()
+    return network
 
 
 def _moments(rows: pd.DataFrame, expressions: pd.DataFrame) -> list[tuple[int, str]]:

@@ -6,7 +6,7 @@ that is spotted. Others, such as macro-expressions, are in neither: spotting one
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,17 @@ class SpotOptions:
             f"{self.reach:g} of its prominence, of {self.least:g} to {self.greatest:g} {unit}; "
             f"a hit has an IoU of {self.least_iou:g} or more"
         )
+
+
+def usual_options(
+    frames: pd.DataFrame, *, relative: bool = False, threshold: float = SpotOptions.threshold
+) -> SpotOptions:
+    """The default rule, by the rate of the frames; where one is not known, that of 200 frames a second."""
+    usual = SpotOptions(relative=relative, threshold=threshold)
+    if frames["fps"].notna().all():
+        return usual
+    lengths = {name: 200 * getattr(usual, name) for name in ("smoothing", "least", "greatest")}
+    return replace(usual, unit="frames", **lengths)
 
 
 def spotted(frames: pd.DataFrame, options: SpotOptions | None = None) -> pd.DataFrame:

@@ -31,6 +31,9 @@ def timeline(
     *,
     thumbnails: Mapping[int, NDArray[np.uint8]] | None = None,
     scaled: bool = False,
+    known: bool = True,
+    labels: Sequence[str] | None = None,
+    below: str = "",
 ) -> Figure:
     """One video over time: frames, predicted and true intensity, their states, and the intervals.
 
@@ -45,6 +48,9 @@ def timeline(
         thumbnails: frame number -> (H, W, 3) uint8, red, green, blue; drawn side by side, each with a line to
             its time. None or empty: no such row.
         scaled: scale the scores even where they lie in 0..1, as for a method whose scores have no scale.
+        known: whether the true expressions are. Else nothing is said of them.
+        labels: a text for each spotted interval.
+        below: small, under the title.
 
     Returns:
         Figure 1280 pixels wide.
@@ -68,7 +74,8 @@ def timeline(
     picture = _thumbnail_height(shown)
 
     # Heights in pixels, from the top.
-    heading, curve, bands, bars, bottom = 84, 260, 60, 64, 58
+    heading, curve, bottom = 84 + 24 * bool(below), 260, 58
+    bands, bars = (60, 64) if known else (30, 32)
     height = heading + picture + curve + 22 + bands + 14 + bars + bottom
     figure = Figure(figsize=(_WIDTH / DPI, height / DPI), dpi=DPI)
     limits = (float(number[0]) - 0.5, float(number[-1]) + 0.5)
@@ -83,7 +90,8 @@ def timeline(
     top = heading + picture
     axes = add(top, curve)
     intervals = expressions[["onset", "offset"]].to_numpy(dtype=np.int64)
-    for onset, offset in intervals.tolist():
+    pairs = np.asarray(found, np.int64).reshape(-1, 2)
+    for onset, offset in (intervals if known else pairs).tolist():
         axes.axvspan(onset - 0.5, offset + 0.5, color="0.93", zorder=0)
     if not np.isnan(true).all():
         axes.plot(number, true, color=TRUE, linewidth=1.3, linestyle=(0, (4, 2)), label="true")
@@ -92,20 +100,32 @@ def timeline(
     axes.set_yticks([0, 0.5, 1])
     axes.set_ylabel("intensity", fontsize=8.5)
     axes.tick_params(labelsize=8, labelbottom=False)
+    for k, ((onset, offset), text) in enumerate(zip(pairs.tolist(), labels or [], strict=False)):
+        # Inside the figure, and not over the one before.
+        part = ((onset + offset) / 2 - limits[0]) / (limits[1] - limits[0])
+        side = "left" if part < 0.06 else "right" if part > 0.94 else "center"
+        place = limits[0] if side == "left" else limits[1] if side == "right" else (onset + offset) / 2
+        axes.text(place, 1.03 - 0.07 * (k % 2), text, ha=side, va="top", fontsize=8, parse_math=False)
     lines = axes.get_legend_handles_labels()
     top += curve + 22
 
     axes = add(top, bands)
-    _draw_bands(axes, number, [true, score])
+    _draw_bands(
+        axes, number, {"true states": true, "predicted states": score} if known else {"states": score}
+    )
     axes.tick_params(length=0, labelbottom=False)
     top += bands + 14
 
     axes = add(top, bars)
-    _draw_bars(axes, 0, intervals, "0.35", "no expression", [str(label) for label in expressions["label"]])
-    _draw_bars(axes, 1, np.asarray(found, np.int64).reshape(-1, 2), PREDICTED, "none spotted")
-    axes.set_yticks([0, 1], ["true", "spotted"], fontsize=8)
+    rows = ["true", "spotted"] if known else ["spotted"]
+    if known:
+        _draw_bars(
+            axes, 0, intervals, "0.35", "no expression", [str(label) for label in expressions["label"]]
+        )
+    _draw_bars(axes, len(rows) - 1, pairs, PREDICTED, "none spotted")
+    axes.set_yticks(range(len(rows)), rows, fontsize=8)
     axes.tick_params(axis="y", length=0)
-    axes.set_ylim(1.5, -0.5)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("frame", fontsize=8.5)
     axes.tick_params(axis="x", labelsize=8)
@@ -115,12 +135,15 @@ def timeline(
 
     _draw_thumbnails(figure, shown, limits, heading, picture, height)
     figure.text(0.5, 1 - 12 / height, title, ha="center", va="top", fontsize=10, parse_math=False)
+    figure.text(
+        *(0.5, 1 - 38 / height, below), ha="center", va="top", fontsize=8, color="0.35", parse_math=False
+    )
     seen = sorted({int(k) for values in (true, score) for k in states(values)} - {UNDEFINED})
     patches = [Patch(color=STATE_COLOURS[STATES[k]], label=STATES[k]) for k in seen]
     figure.legend(
         handles=[*lines[0], *patches],
         loc="upper center",
-        bbox_to_anchor=(0.5, 1 - 36 / height),
+        bbox_to_anchor=(0.5, 1 - (heading - 48) / height),
         ncols=len(lines[0]) + len(patches),
         fontsize=8,
         frameon=False,
@@ -131,10 +154,9 @@ def timeline(
     return figure
 
 
-def _draw_bands(axes: Axes, number: NDArray[np.int64], curves: Sequence[NDArray[np.float64]]) -> None:
-    """A band of states for the true curve, and one below for the predicted."""
-    names = ["true states", "predicted states"]
-    for row, values in enumerate(curves):
+def _draw_bands(axes: Axes, number: NDArray[np.int64], curves: Mapping[str, NDArray[np.float64]]) -> None:
+    """A band of states for each curve, one below the other."""
+    for row, values in enumerate(curves.values()):
         state = states(values)
         if (state == UNDEFINED).all():
             axes.text(number[0], row, "not defined", fontsize=7.5, va="center", color="0.4")
@@ -154,7 +176,7 @@ def _draw_bands(axes: Axes, number: NDArray[np.int64], curves: Sequence[NDArray[
                 linewidth=0,
                 antialiased=False,
             )
-    axes.set_yticks(range(len(curves)), names, fontsize=8)
+    axes.set_yticks(range(len(curves)), list(curves), fontsize=8)
     axes.set_ylim(len(curves) - 0.5, -0.5)
     axes.spines[:].set_visible(False)
 
@@ -169,8 +191,10 @@ def _draw_bars(
 ) -> None:
     """A bar an interval, with its label; where there are no intervals, a word."""
     if len(intervals) == 0:
-        place = 0.75 - y / 2
-        axes.text(0.01, place, none, transform=axes.transAxes, fontsize=7.5, va="center", color="0.4")
+        # Left in the figure, at the height of its row.
+        axes.text(
+            *(0.01, y, none), transform=axes.get_yaxis_transform(), fontsize=7.5, va="center", color="0.4"
+        )
     onset, offset = intervals.T
     axes.barh(np.full(len(onset), y), offset - onset + 1, left=onset - 0.5, height=0.7, color=colour)
     for x, label in zip((onset + offset) / 2, labels or [], strict=False):

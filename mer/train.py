@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import hydra
 import pytorch_lightning as pl
@@ -26,6 +27,7 @@ from mer.ensemble_engine import train_folds as train_together
 from mer.errors import MerError
 from mer.estimators import SVM, check_descriptors
 from mer.feature_difference import FeatureDifference
+from mer.fold import check_start
 from mer.job import Job, Recipe
 from mer.networks.time_contrast import TimeContrastNet
 from mer.packaged import config_dir
@@ -78,7 +80,12 @@ def _job(cfg: DictConfig) -> None:
 def run(cfg: DictConfig) -> Path:
     """Train the folds that a config names and are not finished; returns the run folder."""
     settings = HydraConfig.get()
-    key = config.run_key(cfg, settings.runtime.choices, settings.overrides.task)
+    overrides = list(settings.overrides.task)
+    return train_run(cfg, config.run_key(cfg, settings.runtime.choices, overrides), overrides)
+
+
+def train_run(cfg: DictConfig, key: runs.RunKey, overrides: Sequence[str]) -> Path:
+    """:func:`run` without Hydra: what it takes from there is given. ``overrides`` are for the record."""
     folder = key.folder(Path(cfg.runs_dir))
     recipe = make_recipe(cfg)
     prepared = prepare(cfg)
@@ -92,20 +99,25 @@ def run(cfg: DictConfig) -> Path:
         synthetic=prepared.synthetic,
         **_tested(recipe, prepared),
     )
-    runs.start(folder, plan)
     record = {
         **vars(key),
-        "overrides": list(settings.overrides.task),
+        "overrides": list(overrides),
         **config.provenance(),
+        "build": _build(),
         "device": "cpu, one thread a fold",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "content": prepared.encoded.content,
         "config": config.resolved(cfg),
     }
     job = Job(
-        *(folder, prepared.clips, prepared.classes, prepared.encoded.folder, recipe, record), prepared.labels
+        *(folder, prepared.clips, prepared.classes, prepared.encoded.folder, recipe, record),
+        labels=prepared.labels,
+        synthetic=prepared.synthetic,
     )
     pending = [split for split in chosen if runs.state(folder, split.fold) != "done"]
+    for split in pending:
+        check_start(job, split)
+    runs.start(folder, plan)
     workers = (os.cpu_count() or 1) if cfg.workers == "auto" else int(cfg.workers)
     if is_chosen(cfg.engine):
         options = Options(checkpoint_every=cfg.checkpoint_every)
@@ -123,6 +135,16 @@ def run(cfg: DictConfig) -> Path:
     if asked and all(runs.state(folder, fold) == "done" for fold in plan.folds):
         report.conclude(folder, prepared.clips, prepared.encoded, cfg.logger)
     return folder
+
+
+def _build() -> dict[str, Any]:
+    """What of torch decides the last bits of a result, beside its version."""
+    return {
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
 
 
 def _tested(recipe: Recipe, prepared: Prepared) -> dict[str, int]:
@@ -160,7 +182,7 @@ def make_recipe(cfg: DictConfig) -> Recipe:
         seed=cfg.seed,
         store=cfg.store,
         init=Path(cfg.init).expanduser() if cfg.init else None,
-        save_weights=cfg.save_weights,
+        save_checkpoint=cfg.save_checkpoint,
     )
 
 

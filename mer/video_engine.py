@@ -133,7 +133,7 @@ def _check_untrained(recipe: Recipe, videos: pd.DataFrame) -> None:
     """The same for a method that trains nothing."""
     given = {
         "init": recipe.init is not None,
-        "save_weights": recipe.save_weights,
+        "save_checkpoint": recipe.save_checkpoint,
         "augment": recipe.augment is not None,
         "class_weights": recipe.class_weights != "none",
     }

@@ -91,7 +91,7 @@ def test_storing_every_epoch_changes_nothing_but_what_is_stored(
 
 
 def test_folds_start_from_saved_weights(tmp_path: Path) -> None:
-    first, folds = make_job(tmp_path, "first", save_weights=True)
+    first, folds = make_job(tmp_path, "first", save_checkpoint=True)
     train(first, folds[:1])
     start = partial(torch.optim.SGD, lr=0.0)
     job, _ = make_job(tmp_path, "second", init=first.run, optimizer=start, epochs=1, network=_still_laenet)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mer import engine, runs
 from mer.augment import RandomAffine
+from mer.checkpoint import FILE
 from mer.data import splits
 from mer.data.encoded import encode
 from mer.data.megc2019_uvos import read_clips
@@ -38,7 +39,6 @@ from mer.networks import (
     STSTNet,
 )
 from mer.tasks import Classification
-from mer.weights import FILE
 from tests.test_engine import await_state
 from tests.trees import write_megc2019_uvos
 
@@ -65,7 +65,7 @@ def make_job(folder: Path, run: str, *, size: int = 28, **changes: object) -> tu
         "order": "shuffled",
         "class_weights": "none",
         "seed": 0,
-        "save_weights": True,
+        "save_checkpoint": True,
     }
     encoded = encode(clips, cache=folder / "cache", progress=False)
     job = Job(folder / run, clips, CLASSES, encoded.folder, Recipe(**recipe | changes), {})  # type: ignore[arg-type]
@@ -224,7 +224,7 @@ class Alone(LAENet):
     ("changes", "reason"),
     [
         ({"network": Alone}, "vmap"),
-        ({"network": SVM, "save_weights": False}, "network=SVM is fitted, not trained in steps"),
+        ({"network": SVM, "save_checkpoint": False}, "network=SVM is fitted, not trained in steps"),
         ({"optimizer": torch.optim.LBFGS}, "optimizer=LBFGS"),
     ],
 )
@@ -362,6 +362,6 @@ assert not extra, extra
 
 def test_training_on_encoded_data_imports_no_more_than_it_needs(tmp_path: Path) -> None:
     """A machine with a GPU may lack these."""
-    job, folds = make_job(tmp_path, "run")
+    job, folds = make_job(tmp_path, "run", save_checkpoint=False)  # which reads what the run has prepared
     (tmp_path / "job").write_bytes(pickle.dumps((job, folds)))
     subprocess.run([sys.executable, "-c", IMPORTS, str(tmp_path / "job")], check=True)

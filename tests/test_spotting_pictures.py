@@ -11,14 +11,15 @@ import torch
 from matplotlib.image import imread
 
 from mer import config, figures, runs, spotting_pictures
+from mer.checkpoint import FILE, write
 from mer.data.encoded import encode
 from mer.data.videos import Videos, find_videos, video_frames
 from mer.errors import MerError
 from mer.networks.time_contrast import TimeContrastNet
 from mer.prepare import make_encoding, read_table
 from mer.runs import RunKey
-from mer.weights import FILE, save_weights
-from tests.run_folder import make_metrics, make_plan, make_record
+from tests.checkpoints import SPOTTING, make_about
+from tests.run_folder import make_metrics, make_plan, make_record, seal_again
 from tests.spotting_run import make_spotting_run, make_video
 
 TINY = ["subjects=1", "clips_per_class=1", "still=1", "long=0", "size=32", "length=[40,44]"]
@@ -61,7 +62,9 @@ def make_drawn_run(folder: Path, *overrides: str, highest: float = 0.9, fps: flo
         runs.write_spotting(into, scored, pd.concat([part[1] for part in parts]))
         if overrides != LBP:
             torch.manual_seed(0)
-            save_weights(into, make_network(cfg), [fold])  # as where a video is left out, and not a subject
+            options = config.resolved(cfg)["network"]
+            about = make_about(**SPOTTING | {"network": options, "classes": ["a", "b"], "trained_on": [fold]})
+            write(into, make_network(cfg), about)
         record = make_record(plan, config=config.resolved(cfg))
         runs.finish(into, pd.DataFrame({"p_a": np.empty(0)}), make_metrics("smic/s1"), record)
     return run
@@ -165,6 +168,7 @@ def test_an_expression_without_an_apex_is_shown_at_its_highest_score(
     frames, _ = runs.read_spotting(run)
     frames["score"] = np.linspace(0, 1, len(frames))  # the highest: the last of each
     runs.write_spotting(path.parent, frames, expressions)
+    seal_again(path.parent)
     figures.main(["spotting", str(run), *ask(expressions["video"].to_numpy())])
     captions = [call["given"][1] for call in drawn("contrast_figure")]
     rows = expressions.itertuples()
@@ -183,7 +187,7 @@ def test_without_weights_or_contrast_one_line_says_why(
     assert "contrast" not in printed.out
     assert len(printed.out.splitlines()) == 4
     (line,) = printed.err.splitlines()
-    assert f"{weights.parent}: no {FILE}; train with save_weights=true" in line
+    assert f"{weights.parent}: no {FILE}; train with save_checkpoint=true" in line
     without = make_drawn_run(tmp_path / "without", *NETWORK, "network.contrast=false")
     figures.main(["spotting", str(without)])
     assert "drawn without contrast maps: network.contrast=false" in capsys.readouterr().err
