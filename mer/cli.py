@@ -10,7 +10,7 @@ VERBS = {
     "audit": "what is in a database's folder, what is wrong, what will be used",
     "encode": "make the encoded images ahead of a run",
     "standin": "write drawn faces in the layout of a licensed database",
-    "figures": "draw clips, encodings and flow",
+    "figures": "clips and encodings, figures of the papers, network diagrams, Grad-CAM",
     "check-print": "whether printed scores can be those of any confusion matrix",
     "table": "render a paper's table beside ours, running what is missing",
     "reproduce": "run a finished run again from its own record, and compare",

@@ -18,20 +18,37 @@ from mer.encodings import ActiveImage, AffectiveMotionImage, ApexFlow, DynamicIm
 from mer.encodings.apex_flow import grey, optical_strain, tvl1_flow
 from mer.encodings.scaling import min_max
 from mer.errors import MerError
+from mer.figure_kinds import feature_maps, grad_cam, network_diagram
+from mer.figure_kinds.paper_figures import FIGURES
 from mer.plots import image_sheet, save_figure
 from mer.prepare import read_table, ready_clips
 
 SIDE = 168  # pixels of each picture in a sheet
 USAGE = """usage: mer figures encodings [overrides of `mer train`]
        mer figures spotting <run folder> [--video NAME]...
+       mer figures affectivenet|originet|learnet [--figure N]... [--run FOLDER]... [--clip NAME]...
+                   [overrides]
+       mer figures grad-cam [--run FOLDER] [--clip NAME]... [--layer NAME] [overrides]
+       mer figures diagram <network> [overrides]
 
 encodings  for a clip of each class: its frames, each encoding, the flow as a colour wheel, the strain
            (hue is the flow's direction, saturation its length relative to the clip's longest)
 spotting   for each video named, or the first: frames, true and predicted intensity and states over time,
            true and spotted intervals; of a network with context contrast that was trained with
-           save_weights=true also its contrast maps at each apex, beside the frame
+           save_checkpoint=true also its contrast maps at each apex, beside the frame
+affectivenet, originet, learnet
+           figures of the paper by their numbers, all without --figure: feature maps of its first and
+           multi-scale layers for a clip of each class, and of the networks beside it; activation curves
+grad-cam   where in the encoded clip the true and the predicted class are seen, by the last convolution
+           or --layer
+diagram    a network's layers, shapes and parameters, drawn from the module; as PNG and as SVG
 
-The picture goes to <runs_dir>/figures/, those of spotting to <run folder>/figures/. Frames of people are
+--clip NAME is <subject>/<clip>. --run FOLDER takes the weights of a run trained with save_checkpoint=true,
+for each clip those of the fold that tested it; without, weights are random. A paper's figure takes several
+runs, one a network that it shows. With --run the run's own config decides, and overrides only say where the
+data are.
+
+The picture goes to <runs_dir>/figures/, those of a run to <run folder>/figures/. Frames of people are
 licensed: do not publish it without looking."""
 
 
@@ -44,14 +61,22 @@ def main(arguments: Sequence[str]) -> None:
     if not arguments or set(arguments) & {"-h", "--help"}:
         print(USAGE)
         return
-    name, *overrides = arguments
-    if name == "spotting":
-        for path in spotting_pictures.draw(overrides):
-            print(path)
-        return
-    if name != "encodings":
-        raise MerError(f"no figure {name!r}; there is encodings, and spotting of a run")
-    print(draw_encodings(overrides))
+    name, *rest = arguments
+    if name == "encodings":
+        paths = [draw_encodings(rest)]
+    elif name == "spotting":
+        paths = spotting_pictures.draw(rest)
+    elif name == "diagram":
+        paths = network_diagram.draw(rest)
+    elif name == "grad-cam":
+        paths = [grad_cam.draw(rest)]
+    elif name in FIGURES:
+        paths = feature_maps.draw(name, rest)
+    else:
+        kinds = ", ".join(["encodings", "spotting", *FIGURES, "grad-cam", "diagram"])
+        raise MerError(f"no figure {name!r}; there is {kinds}")
+    for path in paths:
+        print(path)
 
 
 def draw_encodings(overrides: Sequence[str]) -> Path:

@@ -1,4 +1,4 @@
-"""Figures: a confusion matrix, a sheet of encoded images; written as PNG. No torch.
+"""Figures: a confusion matrix, a sheet of encoded images, a grid of pictures; their files. No torch.
 
 Everything uses matplotlib's object interface: pyplot keeps every figure alive and may look for a screen.
 Class names and captions are shown as they are: no character of theirs starts a formula.
@@ -6,10 +6,12 @@ Class names and captions are shown as they are: no character of theirs starts a 
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
@@ -17,7 +19,7 @@ from mer.atomic import write_atomically
 from mer.errors import MerError
 from mer.metrics import present_classes
 
-__all__ = ["confusion_figure", "image_sheet", "save_figure"]
+__all__ = ["confusion_figure", "image_sheet", "picture_grid", "save_figure"]
 
 # A power of two: pixels / DPI * DPI is exact, so no rounding of matplotlib's can lose or add a pixel.
 DPI = 128
@@ -162,24 +164,98 @@ def image_sheet(images: ArrayLike, captions: Sequence[str], title: str, columns:
     return figure
 
 
+def picture_grid(
+    blocks: Mapping[str, Mapping[str, Sequence[ArrayLike]]],
+    columns: Sequence[str],
+    title: str,
+    notes: Sequence[str] = (),
+) -> Figure:
+    """Pictures of any sizes in rows and columns, each row named; rows belong to blocks, such as a clip's.
+
+    Args:
+        blocks: name of a block -> name of a row -> a picture (H, W, 3) uint8 a column. A block's name may
+            have several lines, and stands at the left of its first row.
+        columns: names, above the first row.
+        title: above it, wrapped to the figure's width.
+        notes: lines below the title, smaller, wrapped too.
+
+    Returns:
+        Figure of 112 pixels a column and 118 a row, beside its names.
+
+    Raises:
+        ValueError: nothing to show, or a row without as many pictures as there are columns.
+    """
+    lengths = {len(row) for rows in blocks.values() for row in rows.values()}
+    if lengths != {len(columns)} or not columns:
+        raise ValueError(f"rows of {sorted(lengths)} pictures for {len(columns)} columns")
+    cell, gap, block_gap = 104, 8, 14
+    named = any(name for rows in blocks.values() for name in rows)
+    left, right = 160 + 120 * named, 20
+    width = max(left + len(columns) * (cell + gap) + right, 640)
+    headings = [_wrap(name, 15) for name in columns]
+    heads = 16 * max(name.count("\n") + 1 for name in headings)
+    titles = [part for line in title.splitlines() for part in textwrap.wrap(line, (width - 40) // 10)]
+    small = [part for line in notes for part in textwrap.wrap(line, (width - 40) // 8)]
+    top = 18 + 22 * len(titles) + 18 * len(small) + 12 + heads + 6
+    count = sum(map(len, blocks.values()))
+    height = top + count * (cell + gap) + len(blocks) * block_gap
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+
+    def write(x: float, y: float, text: str, **style: Any) -> None:
+        figure.text(x / width, 1 - y / height, text, parse_math=False, **style)
+
+    for number, line in enumerate(titles):
+        write(width / 2, 18 + 22 * number, line, ha="center", va="top", fontsize=9.5)
+    for number, line in enumerate(small):
+        write(
+            width / 2,
+            18 + 22 * len(titles) + 18 * number,
+            line,
+            ha="center",
+            va="top",
+            fontsize=7.5,
+            color="0.3",
+        )
+    for column, name in enumerate(headings):
+        x = left + column * (cell + gap) + cell / 2
+        write(x, top - 6, name, ha="center", va="bottom", fontsize=7, linespacing=1.15)
+    y = float(top)
+    for block, rows in blocks.items():
+        write(14, y + 4, block, ha="left", va="top", fontsize=7.5, weight="bold", linespacing=1.3)
+        for name, row in rows.items():
+            words = _wrap(name, 17)
+            write(left - 10, y + cell / 2, words, ha="right", va="center", fontsize=7, linespacing=1.2)
+            for column, picture in enumerate(row):
+                x = left + column * (cell + gap)
+                place = (x / width, 1 - (y + cell) / height, cell / width, cell / height)
+                axes = figure.add_axes(place)
+                axes.set_axis_off()
+                axes.imshow(np.asarray(picture), interpolation="antialiased")
+            y += cell + gap
+        y += block_gap
+    return figure
+
+
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a PNG, at the figure's own dpi. The same figure gives the same bytes.
+    """Write a PNG at the figure's own dpi, or an SVG. The same figure gives the same bytes.
 
     It is written beside ``path`` and renamed: a reader sees the old file or the whole new one. Missing
     folders are made.
 
     Raises:
-        MerError: ``path`` does not end in ``.png``.
+        MerError: ``path`` ends neither in ``.png`` nor in ``.svg``.
     """
     path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise MerError(f"{path}: figures are written as PNG; end the name in .png")
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in ("png", "svg"):
+        raise MerError(f"{path}: figures are written as PNG or SVG; end the name in .png or .svg")
     path.parent.mkdir(parents=True, exist_ok=True)
-    # matplotlib's Software entry holds its version: files would change with it.
-    write_atomically(
-        path,
-        lambda scratch: figure.savefig(scratch, format="png", dpi=figure.dpi, metadata={"Software": None}),
-    )
+    # What matplotlib writes about itself and the time: files would change with it.
+    about = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
+    with rc_context({"svg.hashsalt": "mer"}):  # names of the parts of an SVG, else drawn at random
+        write_atomically(
+            path, lambda scratch: figure.savefig(scratch, format=kind, dpi=figure.dpi, metadata=about)
+        )
 
 
 def _rgb(images: ArrayLike) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from mer.errors import MerError
-from mer.plots import confusion_figure, image_sheet, save_figure
+from mer.plots import confusion_figure, image_sheet, picture_grid, save_figure
 
 CM = np.array([[219, 22, 9], [40, 62, 7], [0, 0, 0]])
 CLASSES = ["negative", "positive", "surprise"]
@@ -208,6 +208,32 @@ def test_a_failed_rename_leaves_no_temporary_file(tmp_path: Path) -> None:
     assert [item.name for item in tmp_path.iterdir()] == ["cm.png"]
 
 
-def test_only_png(tmp_path: Path) -> None:
-    with pytest.raises(MerError, match=r"end the name in \.png"):
-        save_figure(confusion_figure(CM, CLASSES, "t"), tmp_path / "cm.svg")
+def test_only_png_and_svg(tmp_path: Path) -> None:
+    with pytest.raises(MerError, match=r"end the name in \.png or \.svg"):
+        save_figure(confusion_figure(CM, CLASSES, "t"), tmp_path / "cm.pdf")
+    save_figure(confusion_figure(CM, CLASSES, "t"), tmp_path / "a.svg")
+    save_figure(confusion_figure(CM, CLASSES, "t"), tmp_path / "b.svg")
+    text = (tmp_path / "a.svg").read_text()
+    assert text == (tmp_path / "b.svg").read_text()
+    assert "<svg " in text
+    assert "<dc:date>" not in text
+
+
+def test_a_grid_has_its_pictures_in_rows_and_columns(tmp_path: Path) -> None:
+    def plain(value: int) -> np.typing.NDArray[np.uint8]:
+        return np.full((8, 8, 3), value, dtype=np.uint8)
+
+    blocks = {
+        "first": {"a": [plain(10), plain(20)], "b": [plain(30), plain(40)]},
+        "second": {"": [plain(50)] * 2},
+    }
+    pixels = saved_pixels(picture_grid(blocks, ["x", "y"], "title", ["note"]), tmp_path / "grid.png")
+    found = {value: np.argwhere((pixels == value).all(2)) for value in (10, 20, 30, 40, 50)}
+    places = {value: np.median(at, axis=0).astype(int) for value, at in found.items()}
+    columns = (places[20][1] - places[10][1], places[40][1] - places[30][1])
+    assert columns == pytest.approx((112, 112), abs=1)
+    assert places[30][0] - places[10][0] == pytest.approx(112, abs=1)
+    assert all(len(at) > 0.95 * 104**2 for value, at in found.items() if value != 50)
+    assert places[50][0] - places[30][0] == pytest.approx(112 + 14, abs=1)  # a gap before the next block
+    with pytest.raises(ValueError, match=r"rows of \[1\] pictures for 2 columns"):
+        picture_grid({"": {"": [plain(0)]}}, ["x", "y"], "title")
