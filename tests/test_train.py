@@ -147,7 +147,7 @@ def test_roots_yaml_is_read(mer: Mer, tmp_path: Path) -> None:
         (["order=sorted"], r"order='sorted'"),
         (["batch_size=0"], r"batch_size=0: give a whole number, at least 1"),
         (["data.root=/data/CAS(ME)^2"], r"quote a value"),
-        (["network._target_=os.system"], r"network._target_=os.system: not a torch"),
+        (["network._target_=os.system"], r"network._target_=os.system: a part of Python"),
         (["data.label_map.surprise=joy"], r"names the class 'joy', which is not in data.classes"),
         (["~data.label_map.surprise"], r"label 'surprise', which is not in the label map.*data.label_map"),
         (["data.control=onset_only"], r"onset_only needs clips with frames"),
