@@ -56,7 +56,7 @@ def wandb_run(
                 entity=logger.get("entity"),
                 mode=mode,
                 id=id,
-                resume="allow" if mode == "online" else None,  # offline, older versions warn of it
+                resume="allow",
                 force=mode == "online",  # without a key it would log nothing and say nothing
                 reinit="create_new",
                 name=name,

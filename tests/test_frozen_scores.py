@@ -277,7 +277,8 @@ def test_any_curve_has_scikit_learns_area(frames: list[tuple[bool, float]]) -> N
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_any_disagreement_has_the_binomials_p(b: int, c: int) -> None:
-    table = pd.DataFrame({"database": "d", "subject": "s", "clip": range(b + c + 1), "label": "x"})
+    table = pd.DataFrame({"database": "d", "subject": "s", "clip": [f"c{n}" for n in range(b + c + 1)]})
+    table = table.assign(label="x")
     right = np.arange(b + c + 1)
     one, other = (table.assign(p_x=1.0 * hits, p_y=0.5) for hits in (right <= b, (right == 0) | (right > b)))
     expected = binomtest(b, b + c).pvalue if b + c else 1.0

@@ -122,7 +122,7 @@ def test_a_video_that_lost_a_frame_is_named(tmp_path: Path) -> None:
     ("bad", "message"),
     [
         ({"subjects": 0}, "subjects and clips_per_class start at 1"),
-        ({"still": -1}, "still and long at 0"),
+        ({"still": -1}, "still, long and seed at 0"),
         ({"amplitude": (1.0, 3.5)}, r"amplitude is two rising numbers in \(0, 3\]"),
         ({"head": (2.0, 1.0)}, "head two from 0"),
         ({"length": (24, 90)}, "length is two rising numbers from 25, long_length from 65"),
