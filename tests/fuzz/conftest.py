@@ -1,4 +1,4 @@
-"""Profiles of the property-based tests: `ci` is what `make test` runs, MER_FUZZ=long tries thousands."""
+"""Profiles of the property-based tests: `ci` is what `make test` runs, MER_FUZZ=<n> tries n inputs a test."""
 
 import os
 
@@ -8,7 +8,8 @@ CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck
 settings.register_profile(
     "ci", derandomize=True, max_examples=25, deadline=None, database=None, suppress_health_check=CHECKS
 )
-settings.register_profile(
-    "long", max_examples=3000, deadline=None, database=None, suppress_health_check=CHECKS
-)
-settings.load_profile("long" if os.environ.get("MER_FUZZ") == "long" else "ci")
+if examples := os.environ.get("MER_FUZZ"):
+    settings.register_profile(
+        "long", max_examples=int(examples), deadline=None, database=None, suppress_health_check=CHECKS
+    )
+settings.load_profile("long" if examples else "ci")
