@@ -157,7 +157,7 @@ def test_shuffled_labels_change_classes_and_no_intensity(mer: Mer) -> None:
         ((*SMALL, "data.control=onset_only"), "data.control=onset_only leaves no video"),
         ((*SMALL, "augment=affine"), "use augment=affine_flow"),
         ((*SMALL, "task.focus=2"), r"task.focus=2: give a number from 0 to 1"),
-        (("experiment=lbp_difference", "save_checkpoint=true"), "save_checkpoint: feature differences are not"),
+        (("experiment=lbp_difference", "save_checkpoint=true"), "save_checkpoint: feature differences"),
     ],
 )
 def test_what_does_not_fit_is_named(mer: Mer, overrides: tuple[str, ...], message: str) -> None:

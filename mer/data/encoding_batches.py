@@ -71,9 +71,7 @@ def _numbers_of(row: Any, reads: str) -> Sequence[int]:
         # To count the frames is to decode the whole file.
         last = count_frames(folder) if pd.isna(row.offset) else int(row.offset)
         if last - first > LONG and last > (count := count_frames(folder)):
-            raise MerError(
-                f"{folder}: clip {name} has the offset {last}, its video {count} frames"
-            )
+            raise MerError(f"{folder}: clip {name} has the offset {last}, its video {count} frames")
         numbers = range(first, last + 1)
     else:
         there = list(list_frames(folder))

@@ -56,9 +56,7 @@ def _from_file(database: str) -> str:
     except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
         # A date that does not exist is a ValueError.
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise MerError(
-            f"{ROOTS_FILE}: not YAML ({reason}); write '{database}: /path'"
-        ) from error
+        raise MerError(f"{ROOTS_FILE}: not YAML ({reason}); write '{database}: /path'") from error
     if not isinstance(roots, dict):
         raise MerError(f"{ROOTS_FILE}: expected lines such as '{database}: /path/to/{database}'")
     return str(roots.get(database) or "")

@@ -318,7 +318,7 @@ def test_without_a_root_each_set_of_parameters_has_its_own_folder_in_the_cache(
     assert marks == sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("synthetic.json"))
     root = synthetic.write_synthetic(tmp_path / "named", **TINY)
     assert synthetic.write_and_read(root, **TINY).equals(synthetic.read_clips(root))
-    with pytest.raises(MerError, match="data.clips: unexpected keyword argument 'strayed'"):
+    with pytest.raises(MerError, match=r"data\.clips: unexpected keyword argument 'strayed'"):
         synthetic.write_and_read(strayed=0.5)
 
 
