@@ -74,13 +74,22 @@ def train_folds(job: Job, splits: Sequence[Split], workers: int) -> Iterator[Out
 def _submit(pool: ProcessPoolExecutor, splits: Sequence[Split]) -> "list[Future[Outcome]]":
     """Start the workers, which hear no Ctrl-C: it reaches the whole process group, also while they import.
 
-    They inherit what is blocked here. The parent ends its workers and says so once.
+    They inherit what is blocked here. The parent ends its workers and says so once, when all of them have
+    been told what to do: a thread of its own may take the signal meanwhile.
     """
+    heard: list[int] = []
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number)) if main else None
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return [pool.submit(_train_in_worker, split) for split in splits]
+        futures = [pool.submit(_train_in_worker, split) for split in splits]
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        if main:
+            signal.signal(signal.SIGINT, before)
+    if heard:
+        raise KeyboardInterrupt
+    return futures
 
 
 def train_fold(job: Job, split: Split, encoded: EncodedSet) -> Outcome:

@@ -59,7 +59,7 @@ def run_verb(verb: Callable[[Sequence[str]], None], arguments: Sequence[str]) ->
     """
     debug = "--debug" in arguments
     try:
-        with _sigterm_raises():
+        with _signals_raise():
             verb([argument for argument in arguments if argument != "--debug"])
     except MerError as error:
         if debug:
@@ -88,19 +88,36 @@ def run_verb(verb: Callable[[Sequence[str]], None], arguments: Sequence[str]) ->
         raise SystemExit(code) from None
 
 
+# Python swallows what is raised in these: a finalizer, and the callback of a WeakSet.
+_SWALLOWS = {"__del__", "_remove"}
+_AGAIN_S = 0.05  # until a signal that came in one of them is raised after it
+
+
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Let SIGTERM raise Terminated, so that worker processes are ended and files closed."""
+def _signals_raise() -> Iterator[None]:
+    """Let SIGTERM raise Terminated, so that workers are ended and files closed; and no Ctrl-C be lost."""
     if threading.current_thread() is not threading.main_thread():  # where Python allows no handler
         yield
         return
 
-    def handle(number: int, _: FrameType | None) -> None:
+    def terminate(number: int, _: FrameType | None) -> None:
         signal.signal(number, signal.SIG_IGN)  # a second one would break off the first one's cleaning up
         raise Terminated
 
-    before = signal.signal(signal.SIGTERM, handle)
+    def interrupt(_: int, frame: FrameType | None) -> None:
+        while frame is not None:
+            if frame.f_code.co_name in _SWALLOWS:
+                signal.signal(signal.SIGALRM, interrupt)
+                signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+                return
+            frame = frame.f_back
+        raise KeyboardInterrupt
+
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, terminate)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else nohup, or a caller of ours
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

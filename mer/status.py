@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mer import runs
-from mer.errors import MerError
+from mer.errors import MerError, in_one_line
 
 TRACEBACK = "Traceback (most recent call last):"
 
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     folders = runs.find(options.runs_dir)
     if not folders:
-        print(f"{options.runs_dir}: no runs here")
+        print(in_one_line(f"{options.runs_dir}: no runs here"))
         return
 
     table = Table()

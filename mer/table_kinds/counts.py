@@ -146,7 +146,8 @@ def count(path: Path, where: str, row: Mapping[str, Any], roots: Mapping[str, st
 def _roots(path: Path, given: Mapping[str, str], rows: Sequence[Any]) -> dict[str, str]:
     """Database -> folder, of the command line."""
     roots = {key.removeprefix("roots."): value for key, value in given.items() if key != "data.root"}
-    data = dict.fromkeys(str(row["data"]) for row in rows if isinstance(row, Mapping) and "data" in row)
+    named = [row.get("data") for row in rows if isinstance(row, Mapping)]
+    data = dict.fromkeys(name for name in named if isinstance(name, str))  # what is none is told with its row
     shown = list(dict.fromkeys(name for each in data for name in databases(each)))
     if strange := sorted(roots.keys() - set(shown)):
         raise MerError(f"roots.{strange[0]}=: {path} shows {', '.join(shown)}")
