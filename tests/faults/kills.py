@@ -26,7 +26,17 @@ from typing import NamedTuple
 from mer import runs
 from mer.data.encoded import open_set
 from tests import trust
-from tests.faults.child import FOLDS, TRAIN, end_group, finish, open_locks, run_of, start, write_experiment
+from tests.faults.child import (
+    FOLDS,
+    TRAIN,
+    end_group,
+    finish,
+    open_locks,
+    run_of,
+    start,
+    wait_for,
+    write_experiment,
+)
 
 RESULTS = ("predictions.parquet", "metrics.csv")
 AIMS = ("random", "random", "random", "random", "file", "file", "leader", "start")
@@ -213,7 +223,10 @@ def check_readable(run: Path, cache: Path) -> dict[str, tuple[int, int]]:
     plan = runs.read_plan(run)
     done = [fold for fold in plan.folds if runs.state(run, fold) == "done"]
     for fold in plan.folds:
-        assert runs.state(run, fold) in ("done", "missing"), fold
+        # A killed process may be gone for its parent while a thread of it still holds a lock.
+        wait_for(lambda fold=fold: runs.state(run, fold) != "running")  # type: ignore[misc]
+        why = runs.fold_folder(run, fold) / "failed.txt"
+        assert runs.state(run, fold) in ("done", "missing"), why.read_text(encoding="utf-8")
     for fold in done:
         assert runs.read_record(run, fold)["fold"] == fold
         assert len(runs.read_metrics(run, fold)) == plan.config["epochs"]
