@@ -30,10 +30,15 @@ from tests.spotting_run import make_video
 from tests.trees import write_megc2019_uvos
 
 
-@pytest.fixture
-def flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The root of a tiny tree of flow images, in the folder where runs are started."""
+@pytest.fixture(autouse=True)
+def folder_without_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are started here; the folder of the tests may hold some, as after make demo."""
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def flow(tmp_path: Path) -> Path:
+    """The root of a tiny tree of flow images."""
     return write_megc2019_uvos(tmp_path / "images")
 
 
