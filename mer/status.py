@@ -12,8 +12,6 @@ from rich.text import Text
 from mer import runs
 from mer.errors import MerError, in_one_line
 
-TRACEBACK = "Traceback (most recent call last):"
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a row a run, then why folds failed; with ``--missing`` the missing folds."""
@@ -45,22 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         counts = [list(states.values()).count(state) for state in get_args(runs.State)]
         table.add_row(Text(name), *(str(count) if count else "" for count in counts))
         failed += [
-            f"{name} {fold} failed: {_reason(run, fold)}" for fold in folds if states[fold] == "failed"
+            f"{name} {fold} failed: {runs.failure(run, fold)}" for fold in folds if states[fold] == "failed"
         ]
         missing += [f"{name} {fold} is missing" for fold in folds if states[fold] == "missing"]
     _print_whole(table)
     for line in [*damaged, *failed, *(missing if options.missing else ())]:
         print(line)
-
-
-def _reason(run: Path, fold: str) -> str:
-    """The first line of failed.txt; of a traceback the last, which names the error."""
-    try:
-        text = (runs.fold_folder(run, fold) / "failed.txt").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return "its failed.txt cannot be read"
-    lines = text.strip().splitlines() or ["no reason was written"]
-    return lines[-1] if lines[0] == TRACEBACK else lines[0]
 
 
 def _print_whole(table: Table) -> None:

@@ -32,7 +32,8 @@ def test_counts_reasons_and_missing(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_reason_of_a_bug_is_the_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(tmp_path, folds=[])
-    for fold, text in [(FOLDS[0], f"{status.TRACEBACK}\n  File x\nValueError: bad\n"), (FOLDS[1], " ")]:
+    traceback = "Traceback (most recent call last):\n  File x\nValueError: bad\n"
+    for fold, text in [(FOLDS[0], traceback), (FOLDS[1], " ")]:
         with runs.claim(run, fold) as folder:
             runs.fail(folder, text)
     status.main([str(tmp_path)])

@@ -12,8 +12,6 @@ from mer.errors import MerError
 from mer.selection import LAST, select
 from mer.statistics import METRICS, grouped_confusions, score_matrices
 
-TRACEBACK = "Traceback (most recent call last):"
-
 
 @dataclass(frozen=True)
 class Run:
@@ -110,7 +108,9 @@ def _fill(folder: Path, found: dict[str, Any]) -> None:
     plan = runs.read_plan(folder)
     states = {str(fold): runs.state(folder, str(fold)) for fold in plan.folds}
     found |= {"plan": plan, "states": states}
-    found["reasons"] = {fold: _reason(folder, fold) for fold, state in states.items() if state == "failed"}
+    found["reasons"] = {
+        fold: runs.failure(folder, fold) for fold, state in states.items() if state == "failed"
+    }
     done = [fold for fold, state in states.items() if state == "done"]
     if not done:
         return
@@ -127,13 +127,3 @@ def _fill(folder: Path, found: dict[str, Any]) -> None:
             found["by_epoch"] = pd.DataFrame(scores, index=epochs)
     if plan.videos:
         found["spotting"] = runs.read_spotting(folder, partial=True)
-
-
-def _reason(folder: Path, fold: str) -> str:
-    """The first line of failed.txt; of a traceback the last, which names the error."""
-    try:
-        text = (runs.fold_folder(folder, fold) / "failed.txt").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return "its failed.txt cannot be read"
-    lines = text.strip().splitlines() or ["no reason was written"]
-    return lines[-1] if lines[0] == TRACEBACK else lines[0]

@@ -17,6 +17,7 @@ from mer.errors import MerError
 from mer.runs._seal import read_sealed, write_sealed
 
 State = Literal["done", "failed", "running", "missing"]
+TRACEBACK = "Traceback (most recent call last):"
 OWN_FILES = ("lock", "failed.txt", "run.yaml")  # the others are what a fold gave
 
 
@@ -141,6 +142,16 @@ def fail(folder: Path, reason: str) -> None:
     """Leave the reason why a fold failed; where it cannot be written, the caller still has it."""
     with contextlib.suppress(OSError):
         write_text(folder / "failed.txt", reason.rstrip() + "\n")
+
+
+def failure(run: Path, fold: str) -> str:
+    """Why the last attempt at a fold ended: the first line of failed.txt, of a traceback the last."""
+    try:
+        text = (fold_folder(run, fold) / "failed.txt").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "its failed.txt cannot be read"
+    lines = text.strip().splitlines() or ["no reason was written"]
+    return lines[-1] if lines[0] == TRACEBACK else lines[0]
 
 
 def read_record(run: Path, fold: str) -> dict[str, Any]:
