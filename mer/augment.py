@@ -17,6 +17,7 @@ from mer.errors import MerError
 
 Equalize = Literal["unrotated", "all", "none"]
 Padding = Literal["zeros", "border", "reflection"]
+Mirror = Literal["none", "pixels", "flow"]
 
 
 @runtime_checkable
@@ -135,6 +136,8 @@ class RandomAffine:
         padding: see :class:`FixedPool`.
         flow: whether the last two channels are a flow field (u, v), whose vectors turn and grow with the
             image; a shift leaves them as they are.
+        mirror: half of the draws are mirrored left to right too: ``pixels``; ``flow`` also turns the first
+            channel of a flow image (u, v, strain), scaled to 0..255, into 255 - u, the opposite motion.
 
     Raises:
         MerError: an option that cannot be; ``flow`` for images that hold none.
@@ -145,6 +148,7 @@ class RandomAffine:
     translate: float = 2.0
     padding: Padding = "zeros"
     flow: bool = False
+    mirror: Mirror = "none"
 
     def __post_init__(self) -> None:
         """Raise MerError for options that cannot be."""
@@ -156,6 +160,9 @@ class RandomAffine:
                 f"augment.scale={self.scale!r}: give the lowest and the highest factor, as in [0.9, 1.1]"
             )
         _check_choice("padding", self.padding, get_args(Padding))
+        _check_choice("mirror", self.mirror, get_args(Mirror))
+        if self.flow and self.mirror != "none":
+            raise MerError("augment.mirror: frames with their flow are not mirrored; use mirror=none")
 
     def __len__(self) -> int:
         """1: an epoch sees each row once."""
@@ -172,8 +179,24 @@ class RandomAffine:
         turn, grow, *shift = (torch.rand(len(variants), 4, generator=generator) * 2 - 1).unbind(1)
         low, high = self.scale
         degrees, scale = turn * self.degrees, (low + high) / 2 + grow * (high - low) / 2
+        if self.mirror != "none":
+            images = self._mirror(images, torch.rand(len(variants), generator=generator) < 0.5)
+        if (self.degrees, low, high, self.translate) == (0, 1, 1, 0):
+            return images
         moved = move(images, degrees, scale, torch.stack(shift, dim=1) * self.translate, padding=self.padding)
         return turn_flow(moved, degrees, scale) if self.flow else moved
+
+    def _mirror(self, images: Tensor, drawn: Tensor) -> Tensor:
+        if self.mirror == "flow" and (images.ndim != 4 or images.shape[1] != 3):
+            raise MerError(
+                "augment.mirror=flow is for images of (u, v, strain), not for "
+                f"{tuple(images.shape[1:])}; use mirror=pixels"
+            )
+        index = drawn.nonzero()[:, 0].to(images.device)
+        mirrored = images[index].flip(-1)
+        if self.mirror == "flow":
+            mirrored[:, 0] = 255 - mirrored[:, 0]
+        return images.index_copy(0, index, mirrored)
 
 
 def move(images: Tensor, degrees: Tensor, scale: Tensor, shift: Tensor, *, padding: Padding) -> Tensor:

@@ -15,6 +15,7 @@ from mer.networks.laenet import LAENet as LAENet
 from mer.networks.learnet import LEARNet as LEARNet
 from mer.networks.off_apexnet import OFFApexNet as OFFApexNet
 from mer.networks.originet import OrigiNet as OrigiNet
+from mer.networks.shallow import ShallowNet as ShallowNet
 from mer.networks.ststnet import STSTNet as STSTNet
 from mer.networks.time_contrast import TimeContrastNet as TimeContrastNet
 
@@ -34,6 +35,7 @@ __all__ = [
     "ResNet34",
     "ResNet50",
     "STSTNet",
+    "ShallowNet",
     "SqueezeNet",
     "TimeContrastNet",
 ]
