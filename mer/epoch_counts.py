@@ -4,23 +4,20 @@ All epochs' predictions of 442 clips over 800 epochs take 5 MB; these counts giv
 torch.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import NDArray
 
 from mer import runs, selection
-from mer.atomic import write_atomically, write_text
 from mer.errors import MerError
 from mer.runs import RunKey
 from mer.scores import ALL
 from mer.statistics import grouped_confusions, score_matrices
-from mer.table_results import Record, make_record
+from mer.table_results import Record, make_record, read_stored, write_stored
 
 RULES = (selection.LAST, selection.BEST_ON_TEST_PER_FOLD, selection.BEST_ON_TEST_EPOCH)
 EVERY_EPOCH = "every epoch"  # in place of a rule, in the record
@@ -127,10 +124,7 @@ def write_counts(path: Path, counts: EpochCounts) -> None:
     table["epoch"] = np.tile(counts.epochs, parts).astype(np.uint16)
     cells = counts.matrices.reshape(parts * epochs, -1)
     table[names] = cells.astype(np.min_scalar_type(int(cells.max())))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda scratch: table.to_parquet(scratch, index=False, compression="zstd"))
-    fields = vars(counts.record) | {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    write_text(path.with_suffix(".yaml"), yaml.safe_dump(fields, sort_keys=False, allow_unicode=True))
+    write_stored(path, table, counts.record)
 
 
 def read_counts(path: Path, key: RunKey) -> EpochCounts | None:
@@ -139,26 +133,17 @@ def read_counts(path: Path, key: RunKey) -> EpochCounts | None:
     Raises:
         MerError: the files are damaged, or are those of another run.
     """
-    beside = path.with_suffix(".yaml")
-    if not path.exists() and not beside.exists():
-        return None
     remedy = "restore both files, or remove both and have them made again from the run"
+    stored = read_stored(path, key, remedy)
+    if stored is None:
+        return None
+    table, record = stored
+    side = len(record.classes)
     try:
-        fields = yaml.safe_load(beside.read_text(encoding="utf-8"))
-        expected = fields.pop("sha256")
-        record = Record(**fields)
-        if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
-            raise MerError(f"{path}: damaged (not the bytes that its record {beside.name} names); {remedy}")
-        table = pd.read_parquet(path)
-        side = len(record.classes)
         cells = table[_columns(record.classes)].to_numpy(dtype=np.int64).reshape(-1, side, side)
-    except (OSError, AttributeError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         text = " ".join(str(error).split())
-        raise MerError(
-            f"{path}: damaged, or its record is ({type(error).__name__}: {text}); {remedy}"
-        ) from error
-    if record.key != key:
-        raise MerError(f"{path}: stored from {record.key}, not from {key}; {remedy}")
+        raise MerError(f"{path}: damaged ({type(error).__name__}: {text}); {remedy}") from error
     return _arranged(path, record, table, cells)
 
 

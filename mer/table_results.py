@@ -151,11 +151,7 @@ class Storage:
     def write(self, result: Result) -> None:
         """Store a complete result; the record is written last."""
         assert result.complete, "partial results are never stored"
-        path = self.path(result.record.key)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda scratch: result.predictions.to_parquet(scratch, index=False))
-        fields = vars(result.record) | {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-        write_text(_record_path(path), yaml.safe_dump(fields, sort_keys=False, allow_unicode=True))
+        write_stored(self.path(result.record.key), result.predictions, result.record)
 
     def read(self, key: RunKey) -> Result | None:
         """The stored result of a run, None where there is none.
@@ -164,26 +160,11 @@ class Storage:
             MerError: the files are damaged, or are those of another run or of another rule.
         """
         path = self.path(key)
-        if not path.exists() and not _record_path(path).exists():
-            return None
         remedy = "restore both files, or pass --fresh"
-        try:
-            fields = yaml.safe_load(_record_path(path).read_text(encoding="utf-8"))
-            expected = fields.pop("sha256")
-            record = Record(**fields)
-            if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
-                record_name = _record_path(path).name
-                raise MerError(
-                    f"{path}: damaged (not the bytes that its record {record_name} names); {remedy}"
-                )
-            predictions = pd.read_parquet(path)
-        except (OSError, AttributeError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
-            text = " ".join(str(error).split())
-            raise MerError(
-                f"{path}: damaged, or its record is ({type(error).__name__}: {text}); {remedy}"
-            ) from error
-        if record.key != key:
-            raise MerError(f"{path}: stored from {_words(record.key)}, not from {_words(key)}; {remedy}")
+        stored = read_stored(path, key, remedy)
+        if stored is None:
+            return None
+        predictions, record = stored
         if record.select != self.select:
             raise MerError(
                 f"{path}: its epochs were chosen under select={record.select}, not {self.select}; {remedy}"
@@ -195,6 +176,45 @@ class Storage:
                 f"{path}: {clips} clips in {folds} folds, not {record.clips} in {record.folds}; {remedy}"
             )
         return Result(path, record, predictions, record.folds)
+
+
+def write_stored(path: Path, table: pd.DataFrame, record: Record) -> None:
+    """Store what a table was rendered from as Parquet; its record, a YAML beside it, is written last."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda scratch: table.to_parquet(scratch, index=False, compression="zstd"))
+    fields = vars(record) | {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    write_text(_record_path(path), yaml.safe_dump(fields, sort_keys=False, allow_unicode=True))
+
+
+def read_stored(path: Path, key: RunKey, remedy: str) -> tuple[pd.DataFrame, Record] | None:
+    """What :func:`write_stored` wrote; None where there is nothing.
+
+    Args:
+        path: of the Parquet file.
+        key: the run that it has to be of.
+        remedy: what to do about a file that is damaged, for the message.
+
+    Raises:
+        MerError: the files are damaged, or are those of another run.
+    """
+    beside = _record_path(path)
+    if not path.exists() and not beside.exists():
+        return None
+    try:
+        fields = yaml.safe_load(beside.read_text(encoding="utf-8"))
+        expected = fields.pop("sha256")
+        record = Record(**fields)
+        if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+            raise MerError(f"{path}: damaged (not the bytes that its record {beside.name} names); {remedy}")
+        table = pd.read_parquet(path)
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        text = " ".join(str(error).split())
+        raise MerError(
+            f"{path}: damaged, or its record is ({type(error).__name__}: {text}); {remedy}"
+        ) from error
+    if record.key != key:
+        raise MerError(f"{path}: stored from {_words(record.key)}, not from {_words(key)}; {remedy}")
+    return table, record
 
 
 def check_together(results: Sequence[Result]) -> None:

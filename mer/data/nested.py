@@ -28,7 +28,7 @@ def inner(clips: pd.DataFrame, *, outer: int, groups: int = 6, folds: int = 5, s
     Raises:
         MerError: no such group, or more parts than subjects.
     """
-    if not 2 <= groups or not 2 <= folds:
+    if min(groups, folds) < 2:
         raise MerError(f"protocol.groups={groups} protocol.folds={folds}: at least 2 of each")
     if not 0 <= outer < groups:
         raise MerError(f"protocol.outer={outer}: there are {groups} groups, 0 to {groups - 1}")

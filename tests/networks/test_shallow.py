@@ -24,7 +24,8 @@ def layers(weights: dict[str, Tensor], images: Tensor, widths: int) -> Tensor:
     for number, layer in enumerate([0, 4, 8][:widths]):
         maps = F.conv2d(maps, weights[f"features.{layer}.weight"], padding="same")
         names = ("running_mean", "running_var", "weight", "bias")
-        maps = F.relu(F.batch_norm(maps, *(weights[f"features.{layer + 1}.{name}"] for name in names)))
+        mean, variance, weight, bias = (weights[f"features.{layer + 1}.{name}"] for name in names)
+        maps = F.relu(F.batch_norm(maps, mean, variance, weight, bias))
         if number == 0:
             maps = F.max_pool2d(maps, 3, stride=3, padding=1)
         if number == min(1, widths - 1):
