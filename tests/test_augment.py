@@ -236,6 +236,8 @@ def test_folds_side_by_side_give_the_same_bytes(tmp_path: Path) -> None:
         (RandomAffine, {"translate": "2px"}, "augment.translate='2px': give a number, at least 0"),
         (RandomAffine, {"scale": 0.9}, "augment.scale=0.9: give the lowest and the highest factor"),
         (RandomAffine, {"scale": [1.1, 0.9]}, r"augment.scale=\[1.1, 0.9\]: give the lowest and the highest"),
+        (RandomAffine, {"mirror": "u"}, "augment.mirror='u': choose one of none, pixels, flow"),
+        (RandomAffine, {"mirror": "pixels", "flow": True}, "frames with their flow are not mirrored"),
         (RandomAffine, {"scale": [0, 1]}, r"augment.scale=\[0, 1\]: give the lowest and the highest factor"),
     ],
 )
@@ -293,3 +295,40 @@ def test_the_vectors_of_a_flow_turn_and_grow_with_its_image() -> None:
 def test_a_flow_is_turned_in_frames_with_their_flow_only() -> None:
     with pytest.raises(MerError, match="not for images of 3 channels"):
         RandomAffine(flow=True).apply(torch.zeros(1, 3, 8, 8), torch.zeros(1, dtype=torch.int64), 0)
+
+
+STILL: dict[str, Any] = {"degrees": 0, "scale": (1, 1), "translate": 0}
+
+
+def test_half_of_the_draws_are_mirrored_with_the_motion_turned_around() -> None:
+    images = noise(200, 3, 6, 6)
+    pixels, flow = (
+        RandomAffine(**STILL, mirror=kind).apply(images, torch.zeros(200, dtype=torch.int64), 3)
+        for kind in ("pixels", "flow")
+    )
+    mirrored = (pixels != images).any(dim=(1, 2, 3))
+    assert 70 < mirrored.sum() < 130
+    assert torch.equal(pixels[mirrored], images[mirrored].flip(-1))
+    assert torch.equal(flow[~mirrored], images[~mirrored])
+    assert torch.equal(flow[mirrored][:, 1:], pixels[mirrored][:, 1:])
+    assert torch.equal(flow[mirrored][:, 0], 255 - pixels[mirrored][:, 0])
+
+
+def test_a_mirrored_motion_is_the_motion_of_mirrored_frames() -> None:
+    """A face that moves to the right moves to the left in a mirror; up stays up."""
+    u = torch.linspace(-1, 2, 8).square().expand(1, 1, 8, 8)  # 0..4, and not its own mirror image
+    image = torch.cat([u / 4 * 255, torch.full_like(u, 90), torch.full_like(u, 10)], dim=1)
+    turned = torch.cat([(-u.flip(-1) + 4) / 4 * 255, image[:, 1:]], dim=1)  # -4..0, scaled
+    assert not torch.allclose(turned, image, atol=1)
+    draws = [
+        RandomAffine(**STILL, mirror="flow").apply(image, torch.zeros(1, dtype=torch.int64), seed)
+        for seed in range(20)
+    ]
+    found = [torch.allclose(draw, turned, atol=1e-3) for draw in draws]
+    assert all(same or torch.equal(draw, image) for same, draw in zip(found, draws, strict=True))
+    assert any(found)
+
+
+def test_what_holds_no_motion_is_not_turned_around() -> None:
+    with pytest.raises(MerError, match=r"mirror=flow is for images of \(u, v, strain\), not for \(5, 8, 8\)"):
+        RandomAffine(mirror="flow").apply(torch.zeros(1, 5, 8, 8), torch.zeros(1, dtype=torch.int64), 0)

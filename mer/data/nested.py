@@ -9,6 +9,8 @@ import pandas as pd
 from mer.data.splits import Split, subject_names
 from mer.errors import MerError
 
+INNER_TAG = "outer-{}"  # of a run over the inner folds of a group; conf/protocol/inner.yaml sets it
+
 
 def inner(clips: pd.DataFrame, *, outer: int, groups: int = 6, folds: int = 5, seed: int = 0) -> list[Split]:
     """The folds that compare configurations for one group of test subjects, none of whom is in them.
