@@ -1,8 +1,9 @@
-"""``mer bench loso``: a LOSO fold-epoch on 442 images, ours against a plain loop at its best thread count.
+"""``mer bench loso``: a LOSO fold-epoch, ours against a plain loop at its best thread count.
 
-Reference and ours are interleaved and medians are taken. Ours is the whole engine (Lightning, metrics,
-predictions and run folder written), all cores busy with one fold each; what starting the worker
-processes costs, once a run, is reported apart, as importing torch is for the reference.
+STSTNet and LAENet on 442 images of 28 px, the larger networks on fewer images of the side that they were made
+for. Reference and ours are interleaved and medians are taken. Ours is the whole engine (Lightning, metrics,
+predictions and run folder written), all cores busy with one fold each; what starting the worker processes
+costs, once a run, is reported apart, as importing torch is for the reference.
 """
 
 import os
@@ -10,6 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,26 +20,51 @@ import torch
 from torch import nn
 
 from mer import engine
-from mer.bench.drawn_set import CLASSES, draw_set
-from mer.bench.plain_loop import train_epochs
+from mer.bench.drawn_set import CLASSES, CLIPS, SUBJECTS, draw_set
+from mer.bench.plain_loop import ThreeStreams, train_epochs
 from mer.data import splits
 from mer.data.clips import targets
 from mer.job import Job, Recipe
-from mer.networks import LAENet, STSTNet
+from mer.networks import AffectiveNet, LAENet, LEARNet, OrigiNet, STSTNet
 from mer.tasks import Classification
 
-BATCH_SIZE = 256
-REPETITIONS, EPOCHS, FOLDS_A_WORKER = 5, 40, 2
-# In the same layout on both sides: convolutions padded by 2, as the release has it.
-NETWORKS: dict[str, tuple[Callable[..., nn.Module], tuple[int, ...]]] = {
-    "ststnet": (partial(STSTNet, padding="release"), (3, 5, 8)),
-    "laenet": (partial(LAENet, padding="release"), (3, 5)),
+REPETITIONS, FOLDS_A_WORKER = 5, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A network, and what it is compared with on which images."""
+
+    network: Callable[..., nn.Module]
+    reference: Callable[[], nn.Module]
+    side: int = 28
+    clips: int = CLIPS
+    subjects: int = SUBJECTS
+    batch_size: int = 256
+    epochs: int = 40
+
+
+def _large(network: Callable[..., nn.Module], side: int) -> Case:
+    """The same module on both sides: what is left is the engine, and the folds side by side."""
+    reference = partial(network, in_channels=3, num_classes=len(CLASSES))
+    return Case(
+        network=network, reference=reference, side=side, clips=72, subjects=8, batch_size=32, epochs=2
+    )
+
+
+# STSTNet and LAENet in the same layout on both sides: convolutions padded by 2, as the release has it.
+CASES: dict[str, Case] = {
+    "ststnet": Case(network=partial(STSTNet, padding="release"), reference=ThreeStreams),
+    "laenet": Case(network=partial(LAENet, padding="release"), reference=partial(ThreeStreams, (3, 5))),
+    "affectivenet": _large(AffectiveNet, 112),
+    "originet": _large(OrigiNet, 128),
+    "learnet": _large(LEARNet, 112),
 }
 
 
 def measure() -> dict[str, Any]:
     """Figures of each network; ``ratio`` is STSTNet's."""
-    figures = {name: _measure(name) for name in NETWORKS}
+    figures = {name: _measure(name, case) for name, case in CASES.items()}
     return {
         "ratio": figures["ststnet"]["ratio"],
         "cores": os.cpu_count(),
@@ -46,34 +73,33 @@ def measure() -> dict[str, Any]:
     }
 
 
-def _measure(name: str) -> dict[str, Any]:
-    network, widths = NETWORKS[name]
+def _measure(name: str, case: Case) -> dict[str, Any]:
     workers = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        clips, encoded = draw_set(folder)
+        clips, encoded = draw_set(folder, clips=case.clips, subjects=case.subjects, size=case.side)
         folds = splits.loso(clips)
         rows = list(folds[0].train)
         images = encoded.images[rows].contiguous()
         target = torch.tensor(targets(clips, CLASSES))[rows]
-        reference = partial(train_epochs, images, target, widths, batch_size=BATCH_SIZE)
-        threads = _best_threads(reference)
+        reference = partial(train_epochs, images, target, case.reference, batch_size=case.batch_size)
+        threads = _best_threads(reference, case.epochs)
         plain, ours, start_up = [], [], []
         for repetition in range(REPETITIONS):
             torch.set_num_threads(threads)
-            plain.append(reference(epochs=EPOCHS))
+            plain.append(reference(epochs=case.epochs))
             job = Job(
                 run=folder / f"run-{repetition}",
                 clips=clips,
                 classes=CLASSES,
                 encoded=encoded.folder,
                 recipe=Recipe(
-                    network=network,
+                    network=case.network,
                     task=partial(Classification),
                     optimizer=partial(torch.optim.Adam, lr=5e-5, fused=True),
                     scheduler=None,
-                    epochs=EPOCHS,
-                    batch_size=BATCH_SIZE,
+                    epochs=case.epochs,
+                    batch_size=case.batch_size,
                     order="shuffled",
                     class_weights="none",
                     seed=repetition,
@@ -84,12 +110,13 @@ def _measure(name: str) -> dict[str, Any]:
             outcomes = list(engine.train_folds(job, folds[: FOLDS_A_WORKER * workers], workers))
             wall = time.perf_counter() - start
             training = sum(outcome.seconds for outcome in outcomes) / workers
-            ours.append(training / (len(outcomes) * EPOCHS))
+            ours.append(training / (len(outcomes) * case.epochs))
             start_up.append(wall - training)
             print(f"{name} {repetition + 1}/{REPETITIONS}: plain {plain[-1]:.4f} s, ours {ours[-1]:.4f} s")
     reference_s, ours_s = statistics.median(plain), statistics.median(ours)
     return {
         "ratio": round(reference_s / ours_s, 2),
+        "images": f"{len(rows)} of {case.side} px, batches of {case.batch_size}",
         "reference_s": round(reference_s, 4),
         "reference_threads": threads,
         "ours_s": round(ours_s, 4),
@@ -100,11 +127,11 @@ def _measure(name: str) -> dict[str, Any]:
     }
 
 
-def _best_threads(reference: Any) -> int:
+def _best_threads(reference: Any, epochs: int) -> int:
     """The thread count at which the plain loop is fastest."""
     seconds = {}
     for threads in range(1, (os.cpu_count() or 1) + 1):
         torch.set_num_threads(threads)
-        reference(epochs=2)
-        seconds[threads] = reference(epochs=8)
+        reference(epochs=min(2, epochs))
+        seconds[threads] = reference(epochs=min(8, epochs))
     return min(seconds, key=lambda threads: seconds[threads])

@@ -1,6 +1,7 @@
-"""The reference of ``mer bench loso``: one fold as a script trains it, three streams and a DataLoader."""
+"""The reference of ``mer bench loso``: one fold as a script trains it, with a DataLoader of tensors."""
 
 import time
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -31,10 +32,10 @@ class ThreeStreams(nn.Module):
 
 
 def train_epochs(
-    images: Tensor, targets: Tensor, widths: tuple[int, ...], epochs: int, batch_size: int
+    images: Tensor, targets: Tensor, make: Callable[[], nn.Module], epochs: int, batch_size: int
 ) -> float:
     """Seconds an epoch of a plain loop: TensorDataset, DataLoader, cross entropy, Adam 5e-5."""
-    network = ThreeStreams(widths)
+    network = make()
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-5)
     loader = DataLoader(TensorDataset(images, targets), batch_size=batch_size, shuffle=True)
     start = time.perf_counter()

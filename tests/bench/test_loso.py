@@ -1,5 +1,7 @@
 import json
 import os
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -24,13 +26,15 @@ def test_the_last_line_is_one_json_object(
 ) -> None:
     """A real measurement, as small as it gets: its figures mean nothing, its form does."""
     monkeypatch.setattr(loso, "REPETITIONS", 1)
-    monkeypatch.setattr(loso, "EPOCHS", 1)
     monkeypatch.setattr(loso, "FOLDS_A_WORKER", 1)
-    monkeypatch.setattr(loso, "NETWORKS", {"ststnet": loso.NETWORKS["ststnet"]})
+    small: dict[str, Any] = {"epochs": 1, "clips": 12, "subjects": 4, "batch_size": 4}
+    cases = {name: replace(loso.CASES[name], **small) for name in ("ststnet", "originet")}
+    monkeypatch.setattr(loso, "CASES", cases)
     bench.main(["loso", "--busy"])
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     figures = result["ststnet"]
     assert result["bench"] == "loso"
+    assert result["originet"]["images"] == "9 of 128 px, batches of 4"
     assert (
         result["ratio"]
         == figures["ratio"]
