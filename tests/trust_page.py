@@ -91,12 +91,11 @@ def run() -> dict[str, Any]:
             "tests": ["-m", "pytest", *options, *TESTS],
             BY_HAND: ["-m", "tests.faults.kills", "--kills", str(KILLS), "--seed", "0"],
         }
-        ended = {
-            name: subprocess.run(
-                [sys.executable, *command], cwd=ROOT, env=environment, check=False
-            ).returncode
+        started = {
+            name: subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment)
             for name, command in commands.items()
         }
+        ended = {name: process.wait() for name, process in started.items()}
         lines = told.read_text(encoding="utf-8").splitlines()
         tests = read_report(report) if report.exists() else {"passed": 0, "failed": [], "skipped": {}}
     attempts = pd.DataFrame([json.loads(line) for line in lines], columns=[*COLUMNS, "amount"])
@@ -155,8 +154,8 @@ def page(measured: dict[str, Any]) -> str:
         *([f"Skipped, so not tried: {', '.join(skipped)}."] if skipped else []),
         _promises(counts, failed),
         "An attempt is one input, kill or leak; of each property up to "
-        f"{measured['examples']} inputs were drawn. An outcome is distinct if what was tried, how it ended or "
-        "the line of code where it ended is: a thousand inputs that are refused at the same line are one.",
+        f"{measured['examples']} inputs were drawn. An outcome is distinct if what was tried, how it ended "
+        "or the line of code where it ended is: a thousand inputs that are refused at the same line are one.",
         "## Figures",
         _figures(counts),
         "## What the words mean",
@@ -242,7 +241,10 @@ def _table(counts: pd.DataFrame) -> str:
 def _endings(counts: pd.DataFrame) -> str:
     """How many ended how: ``refused 12, exit code 1: 2``."""
     tries = counts.groupby("outcome")["tries"].sum().sort_values(ascending=False, kind="stable")
-    return ", ".join(f"{name}{':' if name[-1].isdigit() else ''} {n:,}" for name, n in tries.items())
+    return ", ".join(
+        f"{name}{':' if name[-1].isdigit() else ''} {n:,}"
+        for name, n in zip(map(str, tries.index), tries, strict=True)
+    )
 
 
 def _distinct(counts: pd.DataFrame) -> int:
