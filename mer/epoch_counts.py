@@ -21,6 +21,7 @@ from mer.runs import RunKey
 from mer.scores import ALL
 from mer.statistics import grouped_confusions, score_matrices
 from mer.table_results import Record, make_record
+from mer.yaml_file import parse_yaml
 
 RULES = (selection.LAST, selection.BEST_ON_TEST_PER_FOLD, selection.BEST_ON_TEST_EPOCH)
 EVERY_EPOCH = "every epoch"  # in place of a rule, in the record
@@ -144,7 +145,7 @@ def read_counts(path: Path, key: RunKey) -> EpochCounts | None:
         return None
     remedy = "restore both files, or remove both and have them made again from the run"
     try:
-        fields = yaml.safe_load(beside.read_text(encoding="utf-8"))
+        fields = parse_yaml(beside.read_text(encoding="utf-8"))
         expected = fields.pop("sha256")
         record = Record(**fields)
         if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
