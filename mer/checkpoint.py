@@ -28,6 +28,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mer.atomic import write_atomically
+from mer.data.clips import spelling
 from mer.errors import MerError
 from mer.runs import fold_folder
 from mer.targets import check_keywords, check_targets, check_value, locate
@@ -174,7 +175,8 @@ def start_from(path: Path, network: nn.Module, tested: Iterable[str]) -> About:
 
 def check_subjects(about: About, path: Path, tested: Iterable[str]) -> None:
     """Raise MerError where the weights of ``path`` were trained on a subject that will be tested."""
-    if leaked := sorted(set(about.trained_on) & set(tested)):
+    seen = {spelling(name) for name in about.trained_on}  # another table may spell them otherwise
+    if leaked := sorted(name for name in set(tested) if spelling(name) in seen):
         raise MerError(f"leak: {path} was trained on subject {leaked[0]}, which this fold tests")
 
 

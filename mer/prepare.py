@@ -193,7 +193,8 @@ def device(cfg: DictConfig) -> str:
 def make_splits(cfg: DictConfig, clips: pd.DataFrame) -> list[protocols.Split]:
     """All splits of the protocol, guarded."""
     split, options = config.function(cfg.protocol, "protocol")
-    splits: list[protocols.Split] = config.call(split, "protocol", clips, **options)
+    # Of a copy: a function that renames or sorts the clips in its table would deceive the guards.
+    splits: list[protocols.Split] = config.call(split, "protocol", clips.copy(), **options)
     protocols.check(clips, splits)
     if split in (protocols.loso, protocols.lovo):
         protocols.check_complete(clips, splits)

@@ -15,6 +15,7 @@ from mer import runs, selection
 from mer.atomic import write_atomically, write_text
 from mer.errors import MerError
 from mer.runs import KEY, NEUTRAL_KEYS, RunKey
+from mer.yaml_file import parse_yaml
 
 SYNTHETIC = "synthetic"
 _MACHINE_PATH = re.compile(r"/|~|[A-Za-z]:[\\/]|file:")
@@ -110,6 +111,8 @@ def make_record(
     folder = key.folder(runs_dir)
     try:
         records = [runs.read_record(folder, fold) for fold in folds]
+        for record in records:
+            check_made_as(key, record, folder)
         return Record(
             **vars(key),
             classes=plan.classes,
@@ -132,6 +135,17 @@ def make_record(
         raise MerError(
             f"{folder}: the run.yaml of a fold is damaged ({type(error).__name__}: {text})"
         ) from error
+
+
+def check_made_as(key: RunKey, record: Mapping[str, Any], folder: Path) -> None:
+    """Raise MerError where a folder that names one run holds a fold of another: it was copied or renamed."""
+    wanted = vars(key)
+    if strange := [name for name in wanted if record.get(name, wanted[name]) != wanted[name]]:
+        name = strange[0]
+        raise MerError(
+            f"{folder}: fold {record.get('fold')} was made with {name}={record[name]}, and lies in the "
+            f"folder of {name}={wanted[name]}; move it back where it was made, and run this one"
+        )
 
 
 @dataclass(frozen=True)
@@ -201,7 +215,7 @@ def read_stored(path: Path, key: RunKey, remedy: str) -> tuple[pd.DataFrame, Rec
     if not path.exists() and not beside.exists():
         return None
     try:
-        fields = yaml.safe_load(beside.read_text(encoding="utf-8"))
+        fields = parse_yaml(beside.read_text(encoding="utf-8"))
         expected = fields.pop("sha256")
         record = Record(**fields)
         if hashlib.sha256(path.read_bytes()).hexdigest() != expected:

@@ -36,6 +36,7 @@ from mer.sweep import expand
 from mer.tasks.spotting import Spotting
 from mer.video_engine import check_videos
 
+LARGEST = 2**63 - 1  # what predictions.parquet and a checkpoint hold
 _problems: list[str] = []  # of the jobs of this process: a sweep goes on after one has failed
 
 
@@ -87,6 +88,7 @@ def run(cfg: DictConfig) -> Path:
 def train_run(cfg: DictConfig, key: runs.RunKey, overrides: Sequence[str]) -> Path:
     """:func:`run` without Hydra: what it takes from there is given. ``overrides`` are for the record."""
     folder = key.folder(Path(cfg.runs_dir))
+    workers = _workers(cfg.workers)
     recipe = make_recipe(cfg)
     prepared = prepare(cfg)
     try_out(recipe, prepared)
@@ -118,7 +120,6 @@ def train_run(cfg: DictConfig, key: runs.RunKey, overrides: Sequence[str]) -> Pa
     for split in pending:
         check_start(job, split)
     runs.start(folder, plan)
-    workers = (os.cpu_count() or 1) if cfg.workers == "auto" else int(cfg.workers)
     if is_chosen(cfg.engine):
         options = Options(checkpoint_every=cfg.checkpoint_every)
         trained = train_together(job, pending, workers, options=options)
@@ -135,6 +136,15 @@ def train_run(cfg: DictConfig, key: runs.RunKey, overrides: Sequence[str]) -> Pa
     if asked and all(runs.state(folder, fold) == "done" for fold in plan.folds):
         report.conclude(folder, prepared.clips, prepared.encoded, cfg.logger)
     return folder
+
+
+def _workers(wanted: str | int) -> int:
+    """``workers`` of a config; auto is one a core."""
+    if wanted == "auto":
+        return os.cpu_count() or 1
+    if not isinstance(wanted, int) or wanted < 1:
+        raise MerError(f"workers={wanted!r}: give auto, or a whole number, at least 1")
+    return wanted
 
 
 def _build() -> dict[str, Any]:
@@ -168,6 +178,8 @@ def make_recipe(cfg: DictConfig) -> Recipe:
     for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("checkpoint_every", 0)):
         if not isinstance(cfg[name], int) or cfg[name] < least:
             raise MerError(f"{name}={cfg[name]!r}: give a whole number, at least {least}")
+        if cfg[name] > LARGEST:
+            raise MerError(f"{name}={cfg[name]}: give a whole number, at most {LARGEST}")
     return Recipe(
         network=config.factory(plain["network"], (nn.Module, SVM, FeatureDifference), "network"),
         task=config.factory(plain["task"], pl.LightningModule, "task"),

@@ -6,9 +6,11 @@ scores of the test subjects and then typed into a config.
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -18,6 +20,7 @@ import torch
 from safetensors.torch import load_file
 
 from mer import runs, selection, train
+from mer.checkpoint import About, check_subjects
 from mer.data import composite, standins
 from mer.data.duplicates import find_duplicates
 from mer.data.frames import list_frames
@@ -27,7 +30,7 @@ from mer.estimators import SVM, fit_estimator
 from mer.spotting_scores import spotted
 from tests import trust
 from tests.spotting_run import make_video
-from tests.trees import write_megc2019_uvos
+from tests.trees import write_megc2019_uvos, write_png
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +108,17 @@ def own_protocol(clips: pd.DataFrame, *, kind: str) -> list[Split]:
     return leaky(kind, clips)
 
 
+def protocol_that_edits(clips: pd.DataFrame, *, kind: str) -> list[Split]:
+    """A protocol's function that changes the table which it is given."""
+    if kind == "subjects":  # each clip a subject of its own: its face would be known from the others
+        clips["subject"] = [f"p{row}" for row in range(len(clips))]
+    elif kind == "labels":
+        clips["label"] = clips["label"].to_numpy()[::-1]
+    else:
+        clips[:] = clips.sort_values("label").to_numpy()
+    return loso(clips)
+
+
 @pytest.mark.parametrize("kind", LEAKY)
 def test_splits_that_leak(kind: str) -> None:
     clips = clip_table()
@@ -122,11 +136,54 @@ def test_a_protocol_of_ones_own_that_leaks(flow: Path, kind: str) -> None:
     refused(f"own protocol: {kind}", lambda: run("data=megc2019_uvos", *own, *drop), *LEAKY[kind])
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"), [("subjects", "is in train and in test"), ("order", "is in train and in test")]
+)
+def test_a_protocol_that_edits_its_table_deceives_no_guard(flow: Path, kind: str, words: str) -> None:
+    own = [
+        *("protocol._target_=tests.test_leaks.protocol_that_edits", f"+protocol.kind={kind}"),
+        *(f"~protocol.{name}" for name in ("validation", "validation_by", "seed")),
+    ]
+    call = partial(run, "data=megc2019_uvos", f"data.root={flow}", *own)
+    refused(f"own protocol: edits the {kind} of its table", call, "leak in fold", words)
+
+
+def test_a_protocol_that_edits_its_labels_changes_no_truth(flow: Path) -> None:
+    drop = [f"~protocol.{name}" for name in ("validation", "validation_by", "seed")]
+    own = ["protocol._target_=tests.test_leaks.protocol_that_edits", "+protocol.kind=labels", *drop]
+    run("data=megc2019_uvos", f"data.root={flow}", *own, "tag=edits")
+    run("data=megc2019_uvos", f"data.root={flow}", "tag=not")
+    edits, other = (
+        runs.read_predictions(next(Path("runs").glob(f"*/base.{tag}/*/*/seed-0")))
+        .set_index(runs.KEY)["label"]
+        .sort_index()
+        for tag in ("edits", "not")
+    )
+    assert edits.equals(other)
+    trust.record("leaks", "own protocol: edits the labels of its table", "equal", amount=len(edits))
+
+
 def test_what_a_protocol_must_return() -> None:
     clips = clip_table()
-    returns: list[Any] = [None, ["#0"], [], loso(clips)[0]]
+    sound = loso(clips)
+    returns: list[Any] = [None, ["#0"], [], sound[0]]
+    for wrong in (
+        {"fold": None},
+        {"fold": 3},
+        {"fold": ""},
+        {"fold": "a\0b"},
+        {"fold": "a\nb"},
+        {"train": None},
+        {"test": np.array(sound[0].test)},
+        {"validation": {3}},
+        {"train": (True, *sound[0].train)},
+        {"train": (3.0, *sound[0].train)},
+        {"shared": "train,test"},
+        {"shared": None},
+    ):
+        returns.append([replace(sound[0], **wrong), *sound[1:]])
     for returned in returns:
-        refused("own protocol: no splits", partial(check, clips, returned), "protocol")
+        refused("own protocol: no splits", partial(check, clips, returned))
 
 
 def test_a_clip_that_no_fold_tests() -> None:
@@ -252,6 +309,34 @@ def test_weights_that_have_seen_the_tested_subject_or_a_copy_of_its_clip(flow: P
     assert "was trained on the same frame as casme2/sub09/" in str(refusal)
     # Not even a folder was begun by any of them.
     assert runs.find(Path("runs")) == [weights]
+
+
+@pytest.mark.parametrize("other", ["S1", "s1\u200b", "\uff53\uff11", "s 1"])
+def test_a_person_under_two_spellings(tmp_path: Path, other: str) -> None:
+    """Excel, another keyboard or a copied blank make two subjects of one person."""
+    rows: list[dict[str, object]] = []
+    draw = np.random.default_rng(0)
+    for subject in ("s1", other, "s2"):
+        for label in ("joy", "fear"):
+            path = f"f{len(rows)}"
+            for number in (1, 2, 3):
+                write_png(
+                    tmp_path / "mine" / path / f"{number}.png", draw.integers(0, 256, (32, 32, 3), np.uint8)
+                )
+            rows.append(
+                {"subject": subject, "clip": label, "label": label, "onset": 1, "apex": 2, "path": path}
+            )
+    pd.DataFrame(rows).to_csv(tmp_path / "mine/clips.csv", index=False)
+    call = partial(run, "data=folder", f"data.root={tmp_path / 'mine'}", "data.clips.cropped=true")
+    refused("person under two spellings", call, "are spelt alike", "clips.csv")
+
+
+def test_weights_know_whom_they_saw_however_it_is_spelt(tmp_path: Path) -> None:
+    about = cast(About, SimpleNamespace(trained_on=["casme2/Sub 01"]))
+    for tested in (["casme2/sub02", "casme2/sub01"], ["CASME2/SUB01"]):
+        call = partial(check_subjects, about, tmp_path, tested)
+        refused("weights trained on the tested subject, spelt otherwise", call, "leak", tested[-1])
+    check_subjects(about, tmp_path, ["casme2/sub11", "samm/sub01"])
 
 
 def test_weights_that_started_from_others_have_seen_what_those_saw(flow: Path) -> None:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -353,6 +354,15 @@ def test_folds_that_do_not_fit_together(tmp_path: Path, what: str, said: str) ->
     make_fold(run, FOLDS[2], make_plan(), broken(make_predictions(FOLDS[2]), what))
     with pytest.raises(MerError, match=said):
         runs.read_predictions(run)
+
+
+def test_a_copy_under_another_seed_is_no_run_of_it(tmp_path: Path) -> None:
+    """It would be counted as a second seed, and the spread over seeds be too small."""
+    run = make_run(tmp_path)
+    copy = Path(shutil.copytree(run, run.with_name("seed-1")))
+    with pytest.raises(MerError, match=r"seed-1: holds folds of seed-0; it was copied"):
+        runs.read_predictions(copy)
+    assert len(runs.read_predictions(run)) == CLIPS_A_FOLD * len(FOLDS)
 
 
 def test_fold_of_a_run_of_one_fold_is_counted_too(tmp_path: Path) -> None:

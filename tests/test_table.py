@@ -15,6 +15,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, p
 from mer import runs, table
 from mer.errors import MerError
 from mer.runs import Plan, RunKey
+from mer.runs._seal import read_sealed, write_sealed
 from tests.run_folder import seal_again
 
 CLASSES = ["negative", "positive", "surprise"]
@@ -398,3 +399,14 @@ def test_a_class_without_clips_is_told(tmp_path: Path) -> None:
             pd.read_parquet(file).replace({"label": {"surprise": "positive"}}).to_parquet(file, index=False)
             seal_again(file.parent)
     assert "`smic` holds no clip of surprise" in render(write_table(tmp_path))
+
+
+def test_a_run_that_was_copied_into_the_folder_of_another_row_is_no_result_of_it(tmp_path: Path) -> None:
+    write_run(tmp_path), write_run(tmp_path, "narrow")
+    key = RunKey("net", "narrow", "faces", "loso", 0)
+    for fold in runs.read_plan(key.folder(tmp_path / "runs")).folds:
+        folder = runs.fold_folder(key.folder(tmp_path / "runs"), fold)
+        record = read_sealed(folder / "run.yaml")
+        write_sealed(folder / "run.yaml", record | vars(key) | {"variant": "base", "fold": fold})
+    with pytest.raises(MerError, match=r"fold smic/s1 was made with variant=base, .* of variant=narrow"):
+        render(write_table(tmp_path))

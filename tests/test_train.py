@@ -226,3 +226,25 @@ def test_ctrl_c_ends_in_one_line_and_keeps_what_is_finished(tmp_path: Path, work
     assert not any("Traceback" in line for line in errors), errors
     run = finished[0].parents[1]
     assert all(runs.state(run, fold) in ("done", "missing") for fold in FOLDS)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed=0.5", r"seed=0\.5: a whole number is needed"),
+        ("seed=1e3", r"seed=1000\.0: a whole number is needed"),
+        ("seed=true", r"seed=True: a whole number is needed"),
+        ("seed=-1", r"seed=-1: give a whole number, at least 0"),
+        (f"seed={2**63}", rf"seed={2**63}: give a whole number, at most {2**63 - 1}"),
+        ("workers=0", r"workers=0: give auto, or a whole number, at least 1"),
+        ("workers=-2", r"workers=-2: give auto"),
+        ("workers=two", r"workers='two': give auto"),
+    ],
+)
+def test_numbers_that_are_none_are_refused_before_anything_is_written(
+    override: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MerError, match=message):
+        train.main([override])
+    assert not Path("runs").exists()

@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pandas as pd
 
 from mer.atomic import write_text
 from mer.config import provenance
-from tests.trust import PROMISES
+from tests.trust import OUTCOMES, PROMISES
 
 ROOT = Path(__file__).parents[1]
 PAGE, COUNTS = ROOT / "docs/trust.md", ROOT / "docs/trust.json"
@@ -34,114 +35,216 @@ TESTS = (
     "tests/test_supply_chain.py",
 )
 KILLS = 50
+BY_HAND = "tests/faults/kills.py"
 EXAMPLES = "100"  # a property; MER_FUZZ=3000 make trust takes a day
-OUTCOMES = ("promise", "kind", "outcome", "location", "test")
+COLUMNS = ("promise", "kind", "outcome", "location", "test")
+# What each file of the tests of input is about, for the sums.
+INPUTS = {
+    "tests/fuzz/test_data_sheets.py": "annotation sheets",
+    "tests/fuzz/test_data_frames.py": "frame folders, images, videos",
+    "tests/fuzz/test_data_clips.py": "clip tables, smallest clips, encoded images",
+    "tests/fuzz/test_data_landmarks.py": "68-point files",
+    "tests/fuzz/test_data_paths.py": "names and paths that climb",
+    "tests/fuzz/test_data_no_code.py": "code in a file of data",
+    "tests/fuzz/test_config_overrides.py": "configs and overrides",
+    "tests/fuzz/test_config_tables.py": "table files",
+    "tests/fuzz/test_config_weights.py": "weights and checkpoints",
+    "tests/fuzz/test_config_runs.py": "run folders and predictions",
+    "tests/fuzz/test_config_print.py": "printed scores and command lines",
+    "tests/test_reproduce.py": "records of runs by others",
+}
+LIMITS = (
+    "Settings that somebody chose by looking at test scores and typed into a config: no program can tell.",
+    "A copy of a clip that was cropped, mirrored or blurred, or begins elsewhere in its recording; names of "
+    "one person that are spelt quite differently.",
+    "A run folder that was forged with fitting hashes: they tell damage, not malice.",
+    "A power cut, which kill -9 is not: files are on the disk before they are renamed, but no machine "
+    "was switched off to try it.",
+    "The same bytes on another kind of processor or with other versions: `mer reproduce` tells what differs.",
+)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run what is not stored, write the page; exit code 1 if an attempt succeeded in breaking something."""
     if "--stored" not in arguments:
-        measured, failed = run()
+        measured = run()
         write_text(COUNTS, json.dumps(measured, indent=1) + "\n")
         write_text(PAGE, page(measured))
-        if failed:
-            raise SystemExit(f"{failed}: not every promise held, see above")
+        if failed := failures(measured):
+            raise SystemExit(f"{', '.join(failed)}: not every promise held, see above")
     else:
         write_text(PAGE, page(json.loads(COUNTS.read_text(encoding="utf-8"))))
     print(f"written to {PAGE.relative_to(ROOT)}")
 
 
-def run() -> tuple[dict[str, Any], str]:
-    """All attempts: their counts, and the names of the commands that failed."""
+def run() -> dict[str, Any]:
+    """All attempts, counted, and how the tests that made them ended."""
     with tempfile.TemporaryDirectory() as scratch:
-        told = Path(scratch) / "attempts.jsonl"
+        told, report = Path(scratch) / "attempts.jsonl", Path(scratch) / "tests.xml"
         told.touch()
         for place, mode in ((Path(scratch), 0o755), (told, 0o666)):  # a test tells as another user
             place.chmod(mode)
         examples = os.environ.get("MER_FUZZ", EXAMPLES)
         environment = os.environ | {"MER_TRUST": str(told), "MER_FUZZ": examples}
+        options = ["-q", "-n", "auto", "--timeout", "0", f"--junitxml={report}"]
         commands = {
-            "tests": ["-m", "pytest", "-q", "-n", "auto", "--timeout", "0", *TESTS],
-            "kills": ["-m", "tests.faults.kills", "--kills", str(KILLS), "--seed", "0"],
+            "tests": ["-m", "pytest", *options, *TESTS],
+            BY_HAND: ["-m", "tests.faults.kills", "--kills", str(KILLS), "--seed", "0"],
         }
-        ended = {
-            name: subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, check=False)
+        started = {
+            name: subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment)
             for name, command in commands.items()
         }
-        lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
-    attempts = pd.DataFrame([json.loads(line) for line in lines], columns=[*OUTCOMES, "amount"])
-    counts = attempts.groupby(list(OUTCOMES), as_index=False).agg(
+        ended = {name: process.wait() for name, process in started.items()}
+        lines = told.read_text(encoding="utf-8").splitlines()
+        tests = read_report(report) if report.exists() else {"passed": 0, "failed": [], "skipped": {}}
+    attempts = pd.DataFrame([json.loads(line) for line in lines], columns=[*COLUMNS, "amount"])
+    counts = attempts.groupby(list(COLUMNS), as_index=False).agg(
         tries=("amount", "size"), amount=("amount", "sum")
     )
     known = provenance()
-    measured = {
+    return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "commit": known["commit"] + (" and changes" if known["dirty"] else ""),
         "examples": int(examples),
         "python": platform.python_version(),
         "versions": known["versions"],
-        "ended": {name: done.returncode for name, done in ended.items()},
+        "ended": ended,
+        "tests": tests,
         "outcomes": counts.to_dict("records"),
     }
-    return measured, ", ".join(name for name, done in ended.items() if done.returncode)
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """How many tests a JUnit file says passed; the names of those that failed, and that were skipped."""
+    found: dict[str, Any] = {"passed": 0, "failed": [], "skipped": {}}
+    for case in ElementTree.parse(path).iter("testcase"):
+        name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
+        skipped = case.find("skipped")
+        if case.find("failure") is not None or case.find("error") is not None:
+            found["failed"].append(name)
+        elif skipped is not None:
+            found["skipped"][name] = skipped.get("message", "")
+        else:
+            found["passed"] += 1
+    return found
+
+
+def failures(measured: dict[str, Any]) -> list[str]:
+    """The tests that failed, and the commands."""
+    return [*measured["tests"]["failed"], *(name for name, code in measured["ended"].items() if code)]
 
 
 def page(measured: dict[str, Any]) -> str:
     """The page of these counts, in Markdown."""
-    counts = pd.DataFrame(measured["outcomes"], columns=[*OUTCOMES, "tries", "amount"])
-    ended = measured["ended"]
-    held = "all attempts ended as promised" if not any(ended.values()) else f"FAILED: {ended}"
+    counts = pd.DataFrame(measured["outcomes"], columns=[*COLUMNS, "tries", "amount"])
+    counts["file"] = counts["test"].str.partition("::")[0]
+    failed, tests = failures(measured), measured["tests"]
+    held = f"FAILED: {', '.join(failed)}" if failed else "All attempts ended as promised"
+    skipped = [f"`{name}` ({why})" for name, why in tests["skipped"].items()]
     versions = ", ".join(f"{name} {number}" for name, number in measured["versions"].items())
     parts = [
         "# What can be relied on, and how it was tried",
-        "Generated by `make trust`, which runs every attempt below again; `make test` runs a few of each "
-        f"kind. Of each property {measured['examples']} inputs were tried at most. An outcome is distinct "
-        "if its kind, how it ended, or the line of code where it ended is: a thousand "
-        "inputs that are refused at the same line are one.",
-        f"{measured['date']}, commit {measured['commit']}, Python {measured['python']}, {versions}: "
-        f"**{held}**.",
+        "A result is worth what can be believed of it, so each promise was tried by attempts to break it. "
+        "`make trust` makes all of them again and writes this page; `make test` makes some of each kind at "
+        "every change.",
+        f"**{held}**: {tests['passed']} tests passed, {len(tests['failed'])} failed, {len(skipped)} were "
+        f"skipped, and {KILLS} kills by hand. {measured['date']}, commit {measured['commit']}, Python "
+        f"{measured['python']}, {versions}.",
+        *([f"Skipped, so not tried: {', '.join(skipped)}."] if skipped else []),
+        _promises(counts, failed),
+        "An attempt is one input, kill or leak; of each property up to "
+        f"{measured['examples']} inputs were drawn. An outcome is distinct if what was tried, how it ended "
+        "or the line of code where it ended is: a thousand inputs that are refused at the same line are one.",
+        "## Figures",
         _figures(counts),
+        "## What the words mean",
+        "\n".join(f"- **{outcome}**: {words}" for outcome, words in OUTCOMES.items()),
+        "An attempt that ends in any other way, or so where it must not, fails its test, and this page "
+        "begins with its name.",
+        "## What is not promised",
+        "\n".join(f"- {limit}" for limit in LIMITS),
+        "## Every attempt",
     ]
-    for promise, words in PROMISES.items():
+    for promise, (words, _) in PROMISES.items():
         mine = counts[counts["promise"] == promise]
         parts += [
-            f"## {promise.capitalize()}",
+            f"### {promise.capitalize()}",
             words,
             _table(mine) if len(mine) else "Not tried in this run.",
         ]
     return "\n\n".join(parts) + "\n"
 
 
+def _promises(counts: pd.DataFrame, failed: Sequence[str]) -> str:
+    """A line a promise: how it is tried, how often, and whether it held."""
+    lines = [
+        "| | promise | how it is tried | attempts | distinct outcomes | outcome |",
+        "|---|---|---|---:|---:|---|",
+    ]
+    for name, (words, how) in PROMISES.items():
+        mine = counts[counts["promise"] == name]
+        files = set(mine["file"])
+        broken = [test for test in failed if test.partition("::")[0] in files]
+        held = f"**FAILED**: {', '.join(broken)}" if broken else "held" if len(mine) else "not tried"
+        endings = f": {_endings(mine)}" if len(mine) else ""
+        lines.append(
+            f"| **{name}** | {words} | {how} | {mine['tries'].sum():,} | {_distinct(mine):,} "
+            f"| {held}{endings} |"
+        )
+    return "\n".join(lines)
+
+
 def _figures(counts: pd.DataFrame) -> str:
     """The sums that a hurried reader wants."""
     killed = counts[counts["kind"].str.startswith("kill -9")]
-    survived = killed[killed["outcome"] == "survived"]["tries"].sum()
-    inputs = counts[counts["promise"] == "input"]
+    by_hand = killed[killed["file"] == BY_HAND]["tries"].sum()
     leaks = counts[(counts["promise"] == "leaks") & (counts["outcome"] == "refused")]
-    compared = counts[(counts["promise"] == "determinism") & (counts["outcome"] == "equal")]
-    return "\n".join(
-        [
-            "| | |",
-            "|---|---|",
-            f"| kills survived | {survived} of {killed['tries'].sum()} |",
-            f"| inputs tried | {inputs['tries'].sum():,} of {inputs['kind'].nunique()} kinds, "
-            f"{_distinct(inputs):,} distinct outcomes |",
-            f"| leaks caught | {leaks['kind'].nunique()} ways |",
-            f"| bytes compared | {compared['amount'].sum():,} in {compared['tries'].sum()} comparisons |",
-        ]
-    )
+    equal = counts[counts["outcome"] == "equal"]
+    compared = equal[equal["promise"].isin(["determinism", "faults"])]
+    scores = equal[equal["promise"] == "numbers"]
+    searched = counts[counts["outcome"] == "none"]
+    inputs = counts[(counts["promise"] == "input") & (counts["outcome"] != "none")]
+    survived = killed[killed["outcome"].isin(["survived", "exit code 1"])]["tries"].sum()
+    lines = [
+        "| figure | |",
+        "|---|---|",
+        f"| kills survived | {survived} of {killed['tries'].sum()}: {by_hand} seeded ones by `{BY_HAND}`, "
+        "the others in the tests |",
+        f"| leaks caught | {leaks['kind'].nunique()} ways, {leaks['tries'].sum()} attempts |",
+        f"| bytes compared, and equal | {compared['amount'].sum():,} in "
+        f"{compared['tries'].sum()} comparisons |",
+        f"| scores compared, and equal to 1e-12 | {scores['amount'].sum():,} |",
+        f"| modules searched for calls that could run code from data | "
+        f"{searched['amount'].sum():,}, none found |",
+        f"| inputs tried | {inputs['tries'].sum():,} of {inputs['kind'].nunique()} kinds, "
+        f"{_distinct(inputs):,} distinct outcomes |",
+        "",
+        "| inputs tried, by kind | inputs | distinct outcomes | ended |",
+        "|---|---:|---:|---|",
+    ]
+    of = inputs["file"].map(lambda name: INPUTS.get(name, name))
+    for name, mine in inputs.groupby(of):
+        lines.append(f"| {name} | {mine['tries'].sum():,} | {_distinct(mine):,} | {_endings(mine)} |")
+    return "\n".join(lines)
 
 
 def _table(counts: pd.DataFrame) -> str:
     """A line a kind: how often it was tried, how it ended, at how many places."""
-    lines = ["| tried | times | ended | distinct | in |", "|---|---|---|---|---|"]
+    lines = ["| tried | times | ended | distinct | by |", "|---|---:|---|---:|---|"]
     for kind, rows in counts.groupby("kind"):
-        by_outcome = rows.groupby("outcome")["tries"].sum().sort_values(ascending=False)
-        endings = ", ".join(f"{outcome} {tries:,}" for outcome, tries in by_outcome.items())
-        files = sorted({str(test).partition("::")[0] for test in rows["test"]})
-        where = ", ".join(f"`{name}`" for name in files)
-        lines.append(f"| {kind} | {rows['tries'].sum():,} | {endings} | {_distinct(rows)} | {where} |")
+        where = ", ".join(f"`{name}`" for name in sorted(set(rows["file"])))
+        lines.append(f"| {kind} | {rows['tries'].sum():,} | {_endings(rows)} | {_distinct(rows)} | {where} |")
     return "\n".join(lines)
+
+
+def _endings(counts: pd.DataFrame) -> str:
+    """How many ended how: ``refused 12, exit code 1: 2``."""
+    tries = counts.groupby("outcome")["tries"].sum().sort_values(ascending=False, kind="stable")
+    return ", ".join(
+        f"{name}{':' if name[-1].isdigit() else ''} {n:,}"
+        for name, n in zip(map(str, tries.index), tries, strict=True)
+    )
 
 
 def _distinct(counts: pd.DataFrame) -> int:

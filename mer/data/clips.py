@@ -1,6 +1,7 @@
 """The clip table: one row a clip, the same columns for every database."""
 
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +27,9 @@ def validate(clips: pd.DataFrame, source: Path | str) -> pd.DataFrame:
             such column) and ``landmarks`` (file with the 68 points of the onset frame, may be missing).
         source: the file or folder that the table was read from, for the messages.
 
-    Blanks around a name or label are removed: ``"s1 "`` is the subject ``"s1"``, not another one.
+    Blanks around a name or label are removed: ``"s1 "`` is the subject ``"s1"``, not another one. Two
+    subjects whose names a person reads as one (`spelling`) are an error: apart, one would be trained on and
+    the other tested.
 
     Raises:
         MerError: naming ``source``, the clip and what to do.
@@ -51,6 +54,12 @@ def validate(clips: pd.DataFrame, source: Path | str) -> pd.DataFrame:
         clips[column] = clips[column].astype(str)
         if column not in pictures:
             clips[column] = clips[column].str.strip()
+    subjects = dict.fromkeys(clips["database"] + "/" + clips["subject"])
+    if alike := spelt_alike(subjects):
+        raise MerError(
+            f"{source}: the subjects {alike[0]!a} and {alike[1]!a} are spelt alike; if they are one person, "
+            "write one name, and if they are two, rename one"
+        )
     for column in FRAME_NUMBERS:
         clips[column] = _numbers(clips, column, "Int64", source)
     clips["fps"] = _numbers(clips, "fps", "Float64", source)
@@ -69,6 +78,25 @@ def validate(clips: pd.DataFrame, source: Path | str) -> pd.DataFrame:
             "they must not decrease: correct the row"
         )
     return clips.sort_values(KEY, kind="stable", ignore_index=True)
+
+
+def spelling(name: str) -> str:
+    """A name as a person reads it: without case, blanks, invisible characters and the width of letters.
+
+    >>> spelling("S 1") == spelling("s1\\u200b") == spelling("\\uff53\\uff11")
+    True
+    """
+    text = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(letter for letter in text if not letter.isspace() and unicodedata.category(letter) != "Cf")
+
+
+def spelt_alike(names: Iterable[str]) -> tuple[str, str] | None:
+    """The first two names, of different ones, that have one :func:`spelling`."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if (other := seen.setdefault(spelling(name), name)) != name:
+            return other, name
+    return None
 
 
 def map_labels(

@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mer.data.encoding_batches import ClipBatch, clip_batches, frame_numbers
+from mer.data.encoding_batches import ClipBatch, check_finite, clip_batches, frame_numbers
 from mer.data.encoding_key import parameters, set_key
 from mer.data.progress import progress_bar
 from mer.data.roots import cache_dir
@@ -324,6 +324,7 @@ def _encode_batch(batch: ClipBatch, encoding: nn.Module | None, device: torch.de
     if sequences:
         images = images[torch.arange(batch.frames.shape[1]) < batch.lengths[:, None]]
     block: NDArray[Any] = images.permute(0, 2, 3, 1).contiguous().numpy()
+    check_finite(block, batch, sequences=sequences)
     return block if sequences and block.dtype in SEQUENCE_TYPES else block.astype(np.float32, copy=False)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mer.data.frames import is_video, list_frames, read_clip, read_frame
@@ -117,6 +118,24 @@ def clip_batches(
         del clip  # or it would live on while its batch is encoded
     if waiting:
         yield _take(waiting, paths, eyes)
+
+
+def check_finite(block: NDArray[Any], batch: ClipBatch, *, sequences: bool) -> None:
+    """Raise MerError where an encoding gives what is no number, naming the clip.
+
+    Args:
+        block: (rows, H, W, C), the images of a batch, or the frames of its sequences one after another.
+        batch: that was encoded.
+        sequences: whether the rows are frames.
+    """
+    if block.dtype.kind != "f" or np.isfinite(block).all():
+        return
+    row = int(np.isfinite(block).reshape(len(block), -1).all(axis=1).argmin())
+    clip = int(np.searchsorted(batch.lengths.cumsum(0).numpy(), row, side="right")) if sequences else row
+    raise MerError(
+        f"{batch.names[clip]}: its encoding holds values that are not finite; correct the "
+        "encoding, or leave the clip out"
+    )
 
 
 def _read(path: Path, encoding: nn.Module | None, numbers: Sequence[int], face: "Face | None") -> Tensor:

@@ -52,8 +52,17 @@ def apply_labels(
     label_map: Mapping[str, str | None] | None,
     source: object,
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The mapped clip table and its classes; with no map each label is a class, in sorted order."""
+    """The mapped clip table and its classes; with no map each label is a class, in sorted order.
+
+    Raises:
+        MerError: as `mer.data.clips.map_labels`; with no map, two labels that are spelt alike.
+    """
     own = sorted(set(clips["label"]))
+    if label_map is None and (alike := clip_table.spelt_alike(own)):
+        raise MerError(
+            f"{source}: the labels {alike[0]!a} and {alike[1]!a} are spelt alike, and each would be a class; "
+            "write one of them, or give data.label_map"
+        )
     label_map = dict(zip(own, own, strict=True)) if label_map is None else label_map
     if classes is None:
         classes = sorted({name for name in label_map.values() if name is not None})

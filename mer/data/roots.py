@@ -6,6 +6,7 @@ from pathlib import Path
 import yaml
 
 from mer.errors import MerError
+from mer.yaml_file import parse_yaml
 
 ROOTS_FILE = Path("conf/roots.yaml")
 
@@ -52,9 +53,8 @@ def _from_file(database: str) -> str:
     if not ROOTS_FILE.is_file():
         return ""
     try:
-        roots = yaml.safe_load(ROOTS_FILE.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
-        # A date that does not exist is a ValueError.
+        roots = parse_yaml(ROOTS_FILE.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, ValueError, OSError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise MerError(f"{ROOTS_FILE}: not YAML ({reason}); write '{database}: /path'") from error
     if not isinstance(roots, dict):

@@ -203,8 +203,18 @@ def _check_form(clips: pd.DataFrame, splits: Sequence[Split]) -> None:
     if not splits:
         raise MerError("protocol: there is no fold; it needs clips that it can test")
     for split in splits:
+        if not isinstance(split.fold, str) or not split.fold or not split.fold.isprintable():
+            raise MerError(
+                f"protocol: the fold {split.fold!r} is no name; give <database>/<subject> or another text"
+            )
+        if not all(
+            isinstance(getattr(split, part), tuple) for part in ("train", "validation", "test", "shared")
+        ):
+            raise MerError(
+                f"fold {split.fold}: train, validation, test and shared are tuples; () is for none"
+            )
         for row in (*split.train, *split.validation, *split.test):
-            if not isinstance(row, int | np.integer) or not 0 <= row < len(clips):
+            if isinstance(row, bool) or not isinstance(row, int | np.integer) or not 0 <= row < len(clips):
                 raise MerError(
                     f"fold {split.fold}: row {row} is not in the table of {len(clips)} clips; "
                     "rows are whole numbers from 0"

@@ -1,8 +1,9 @@
 """The cells of workbooks: .xlsx and .xls, read without trusting what they say of their size.
 
 The parser allocates every cell from the first to the last that a file names: one damaged cell reference
-ends the whole process, which nothing can catch. So an .xlsx is looked through first, and an .xls, which is
-not text, is read by a process of its own.
+ends the whole process, which nothing can catch. So an .xlsx is looked through first; an .xls, which is not
+text, and an .xlsx whose cells could repeat a text until the memory is full, are read by a process of their
+own.
 """
 
 import json
@@ -21,8 +22,9 @@ Cell = str | None
 
 MOST_BYTES = 64 << 20  # of a workbook when it is unpacked; annotation sheets have less than one MB
 MOST_CELLS = 1 << 22  # from the first cell to the last; annotation sheets have some thousand
+MOST_TEXT = 1 << 29  # bytes of an .xlsx times its cells, each of which may be all of its text
 MEMORY = 2 << 30  # bytes, and
-SECONDS = 60  # for the process that reads an .xls
+SECONDS = 60  # for the process that reads another workbook
 _PLACE = re.compile(rb"""\br\s*=\s*["']([A-Za-z]*)([0-9]+)["']""")  # r="12" of a row, r="B12" of a cell
 _ROW = re.compile(rb"<(?:\w+:)?row[\s/>]")
 _CELL = re.compile(rb"<(?:\w+:)?c[\s/>]")
@@ -40,8 +42,8 @@ def workbook_cells(path: Path, sheet: str | None) -> list[list[Cell]]:
     """
     if path.suffix.lower() == ".xls":
         return _by_own_process(path, sheet)
-    _check_size(path)
-    return _cells(path, sheet)
+    size, cells = _check_size(path)
+    return _cells(path, sheet) if size * cells <= MOST_TEXT else _by_own_process(path, sheet)
 
 
 def plain(name: str) -> str:
@@ -65,9 +67,13 @@ def _cells(path: Path, sheet: str | None) -> list[list[Cell]]:
     return [[_text(cell) for cell in row] for row in rows]
 
 
-def _check_size(path: Path) -> None:
-    """Raise MerError where an .xlsx unpacks to much more than an annotation, or has a cell far away."""
-    size = height = width = 0
+def _check_size(path: Path) -> tuple[int, int]:
+    """The bytes of an .xlsx that is unpacked, and how many cells it has.
+
+    Raises:
+        MerError: it unpacks to much more than an annotation, or has a cell far away.
+    """
+    size = height = width = cells = 0
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
@@ -84,7 +90,9 @@ def _check_size(path: Path) -> None:
                 # What does not say where it is follows the one before.
                 high = max((int(number[:9]) for _, number in places), default=0) + len(rows) - 1
                 wide = max((_column(letters) for letters, _ in places), default=0)
-                wide += max(len(_CELL.findall(row)) for row in rows)
+                filled = [len(_CELL.findall(row)) for row in rows]
+                wide += max(filled)
+                cells += sum(filled)
                 height, width = max(height, high), max(width, wide)
     except MerError:
         raise
@@ -95,6 +103,7 @@ def _check_size(path: Path) -> None:
             f"{path}: its cells reach over {height} rows and {width} columns, which no annotation does; "
             "delete what lies beside the table, or save it as .csv"
         )
+    return size, cells
 
 
 def _column(letters: bytes) -> int:

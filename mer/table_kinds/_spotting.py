@@ -15,7 +15,7 @@ from mer.scores import ALL
 from mer.spotting_scores import SpotOptions
 from mer.table_file import Home, printed_number
 from mer.table_kinds import _schema as schema
-from mer.table_results import SYNTHETIC
+from mer.table_results import SYNTHETIC, check_made_as
 
 # Of each score: digits after the point.
 DECIMALS = {"auc": 4, "interval_f1": 4, "interval_precision": 4, "interval_recall": 4, "false_alarms": 2}
@@ -201,6 +201,8 @@ def _read_run(key: RunKey, runs_dir: Path) -> Run | None:
     plan = runs.read_plan(folder)
     if any(runs.state(folder, fold) != "done" for fold in plan.folds):
         return None
+    for fold in plan.folds:
+        check_made_as(key, runs.read_record(folder, fold), folder)
     frames, expressions = runs.read_spotting(folder)
     last = frames.groupby("fold")["epoch"].transform("max")
     return Run(folder, key, plan, frames[frames["epoch"] == last], expressions)

@@ -136,3 +136,20 @@ def test_a_number_that_no_frame_has_is_refused_and_not_another_one(number: objec
     table = pd.DataFrame([row | {"onset": None, "apex": None, "offset": number}], dtype=object)
     with pytest.raises(MerError, match=r"sheet: clip d/s/c has the offset '.*', which is no frame number"):
         validate(table, "sheet")
+
+
+@pytest.mark.parametrize("other", ["S1", "s1\u200b", "\uff531", "s 1", "s1\u00ad"])
+def test_subjects_that_are_spelt_alike_are_not_two(other: str) -> None:
+    """One would be trained on and the other tested."""
+    with pytest.raises(MerError, match=r"t\.csv: the subjects 'd/.*' and 'd/.*' are spelt alike"):
+        validate(table({"subject": "s1"}, {"subject": other}), "t.csv")
+
+
+def test_a_database_that_is_spelt_alike_is_not_two() -> None:
+    with pytest.raises(MerError, match=r"the subjects 'd/s1' and 'D/s1' are spelt alike"):
+        validate(table({"subject": "s1"}, {"subject": "s1", "database": "D"}), "t.csv")
+
+
+def test_names_that_differ_are_left_alone() -> None:
+    names = ["s1", "s01", "s11", "s1b", "sub1", "é", "e", "1", "s-1"]
+    assert validate(table(*({"subject": name} for name in names)), "t")["subject"].tolist() == sorted(names)

@@ -660,3 +660,28 @@ def test_about_json_says_what_the_set_is(frames: pd.DataFrame) -> None:
     about = json.loads((got.folder / "about.json").read_text(encoding="utf-8"))
     assert about["encoding"] == {"name": "Counting", "offset": "2"}
     assert about["sha256"] == got.content
+
+
+class Spoilt(nn.Module):
+    """An encoding of one's own that divides by zero in one frame of one clip."""
+
+    reads = "clip"
+
+    def __init__(self, *, gives: str) -> None:
+        super().__init__()
+        self.gives = gives
+
+    def forward(self, clips: Tensor, lengths: Tensor) -> Tensor:
+        longest = lengths.argmax()
+        found = clips.float()
+        found[longest, lengths[longest] - 1, 0, 0, 0] = float("nan")
+        return found if self.gives == "sequence" else found.mean(1)
+
+
+@pytest.mark.parametrize("gives", ["image", "sequence"])
+def test_an_encoding_that_is_no_number_is_named_before_training(frames: pd.DataFrame, gives: str) -> None:
+    """A network that saw it would give no number for any clip, and its learning rate would be blamed."""
+    with pytest.raises(MerError, match=r"frames/c1: its encoding holds values that are not finite"):
+        encode(frames, Spoilt(gives=gives), progress=False)
+    left = Path(os.environ["MER_CACHE"]).glob("encoded/*")
+    assert not [path for path in left if path.suffix != ".lock"]

@@ -1,5 +1,6 @@
 """Sheets as released and as people save them again: the header is found by its names."""
 
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -161,3 +162,37 @@ def test_other_kinds_of_files_are_no_sheets(tmp_path: Path) -> None:
     (tmp_path / "s.ods").write_bytes(b"")
     with pytest.raises(MerError, match=r"s\.ods: an annotation file is \.xlsx, \.xls or \.csv"):
         read_cells(tmp_path / "s.ods")
+
+
+def test_a_text_that_many_cells_repeat_fills_no_memory(tmp_path: Path) -> None:
+    """120 cells that name one shared text of 20 MB: an .xlsx of 30 KB that would take 5 GB."""
+    path = tmp_path / "s.xlsx"
+    write_sheet(path, [["x", 2]], header=["a", "b"], sheet="S")
+    rows = "".join(f'<row r="{n}"><c r="A{n}" t="s"><v>0</v></c></row>' for n in range(1, 121))
+    rewrite(
+        path,
+        "sheet1.xml",
+        lambda xml: xml[: xml.index(b"<sheetData>") + 11] + rows.encode() + xml[xml.index(b"</sheetData>") :],
+    )
+    kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/sharedStrings"
+    link = f'<Relationship Id="rId99" Type="{kind}" Target="sharedStrings.xml"/></Relationships>'
+    rewrite(path, "workbook.xml.rels", lambda xml: xml.replace(b"</Relationships>", link.encode()))
+    space = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    for length, read in ((20 << 10, True), (20 << 20, False)):
+        shutil.copy(path, tmp_path / "copy.xlsx")
+        with zipfile.ZipFile(tmp_path / "copy.xlsx", "a", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("xl/sharedStrings.xml", f"<sst {space}><si><t>{'A' * length}</t></si></sst>")
+        if read:
+            assert read_cells(tmp_path / "copy.xlsx") == [["A" * length]] * 120
+        else:
+            with pytest.raises(MerError, match=r"copy\.xlsx: not a spreadsheet that can be read"):
+                read_cells(tmp_path / "copy.xlsx")
+
+
+def test_what_is_read_by_another_process_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "s.xlsx"
+    write_sheet(path, [["x", 2], [None, "zoë"]], header=["a", "b"], sheet="S")
+    here = read_cells(path, sheet="S")
+    monkeypatch.setattr(workbook, "MOST_TEXT", 0)
+    monkeypatch.setattr(workbook, "_cells", None)  # not in this one
+    assert read_cells(path, sheet="S") == here

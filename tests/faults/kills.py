@@ -145,7 +145,9 @@ def torture(folder: Path, scenario: Scenario, reference: Reference, kills: int, 
             [written] = (folder / "runs" / "tables").glob("*.md")
             assert written.read_bytes() == (folder / "output.txt").read_bytes()
         tally.finished += 1
-        tally.bytes += sum(map(len, reference.results.values()))
+        same = sum(map(len, reference.results.values()))
+        trust.record("faults", "a run that was killed, brought to its end", "equal", amount=same)
+        tally.bytes += same
         if enough:
             return tally
         # Once more from the start, with an empty cache; a table from finished runs too.
@@ -200,8 +202,9 @@ def find_phase(scenario: Scenario, new: set[Path], held: set[Path], done: Collec
     """What the killed process was at, and the file that it was writing; ``new`` is what it left half."""
     for path in sorted(new):
         if path.suffix == ".unfinished":
-            name = path.name.rsplit(".", 2)[0][1:]
-            return f"writing {'a checkpoint' if name.startswith('chunk-') else name}", path.name
+            name = path.name.rsplit(".", 2)[0][1:]  # the rest is random
+            name = "a checkpoint" if name.startswith("chunk-") else name
+            return f"writing {name}", name
         return "encoding", "images.npy"
     if any(path.parent.name.startswith("fold-") for path in held):
         return "training", ""

@@ -93,8 +93,8 @@ def unsafe_call(call: ast.Call) -> Iterator[str]:
 @pytest.mark.parametrize("path", sorted(trust.PACKAGE.rglob("*.py")), ids=lambda path: path.stem)
 def test_no_call_could_run_code_from_data(path: Path) -> None:
     found = list(unsafe(ast.parse(path.read_text(encoding="utf-8"))))
-    trust.record("input", "calls that could run code", "refused" if found else "none", path.stem)
     assert not found, f"{path}: {found}"
+    trust.record("input", "calls that could run code", "none")
 
 
 @pytest.mark.parametrize(
