@@ -11,7 +11,7 @@ from mer.atomic import write_text
 from mer.errors import MerError
 from mer.print_findings import compare, findings
 from mer.print_notes import FOUND, VERDICTS, Finding, write_found
-from mer.print_readings import check_matrix, check_row, describe_row
+from mer.print_readings import check_accuracy, check_matrix, check_row, describe_row
 
 NAME = "print_check.yaml"
 
@@ -33,7 +33,10 @@ def main(arguments: Sequence[str]) -> None:
         raise MerError(f"--write: a row of your own has no file; write a {NAME} as the shipped ones are")
     counts = _counts(options.counts)
     printed = _printed(given)
-    report = _matrix(options.matrix, options.of, counts, printed) if options.matrix else _row(counts, printed)
+    if options.matrix:
+        report = _matrix(options.matrix, options.of, counts, printed)
+    else:
+        report = _row(counts, printed) if len(counts) > 1 else _accuracy(counts[0], printed)
     if options.json:
         print(json.dumps(report, indent=1))
     else:
@@ -68,7 +71,11 @@ def _parser() -> argparse.ArgumentParser:
         nargs="*",
         help="figures as printed, such as uf1=.7353 or accuracy=76.92%%; or papers' folders",
     )
-    parser.add_argument("--counts", help="clips a class, as in 250,109,83 (2 to 5 classes)")
+    parser.add_argument(
+        "--counts",
+        help="clips a class, as in 250,109,83 (2 to 5 classes); one number is all clips, which tells of an "
+        "accuracy alone",
+    )
     parser.add_argument(
         "--matrix",
         help="a matrix printed in percent, rows true: '87.6,8.8,3.6;36.7,56.88,6.42;25.3,3.61,71.08'",
@@ -118,6 +125,13 @@ def _row(counts: Sequence[int], printed: dict[str, str]) -> dict[str, Any]:
         "also_fits": check.rivals,
         "other_sizes": check.sizes,
     }
+
+
+def _accuracy(clips: int, printed: dict[str, str]) -> dict[str, Any]:
+    if printed.keys() != {"accuracy"}:
+        raise MerError(f"--counts {clips}: all clips tell of accuracy alone; for more give the clips a class")
+    verdict, text = check_accuracy(clips, printed["accuracy"])
+    return {"verdict": verdict, "text": text}
 
 
 def _matrix(text: str, of: Any, counts: Sequence[int], printed: dict[str, str]) -> dict[str, Any]:

@@ -278,7 +278,9 @@ def explain(error: BaseException) -> MerError:
                 f"{group}={name}: no such launcher; there are {own}, which need Hydra's plugins: "
                 "pip install -c constraints.txt -e '.[cluster]'"
             )
-        return MerError(f"{top}={wanted}: no such config; there are {', '.join(names(top))}")
+        folder = f"{wanted.rpartition('/')[0]}/"  # of variant=demo/x those of demo
+        there = [name for name in names(top) if name.startswith(folder)] or names(top)
+        return MerError(f"{top}={wanted}: no such config; there are {', '.join(there)}")
     if isinstance(error, InterpolationResolutionError):
         why = (str(error).splitlines() or ["${...} cannot be resolved"])[0]
         return MerError(f"config: {error.full_key or '${...}'}: {why}")

@@ -129,7 +129,10 @@ def search(
         MerError: counts or figures that cannot be searched.
     """
     if len(counts) not in CLASSES or min(counts) < 1:
-        raise MerError(f"counts={list(counts)}: 2 to 5 classes with at least one clip each are needed")
+        raise MerError(
+            f"counts={list(counts)}: 2 to 5 classes with at least one clip each are needed; an accuracy "
+            "alone is checked with all clips as one number"
+        )
     if sum(counts) > MOST_CLIPS:
         raise MerError(f"counts={list(counts)}: {sum(counts)} clips; at most {MOST_CLIPS} can be searched")
     if strange := figures.keys() - set(FIGURES):

@@ -121,10 +121,7 @@ def check_row(counts: Sequence[int], printed: Mapping[str, str]) -> RowCheck:
 def describe_row(counts: Sequence[int], printed: Mapping[str, str], check: RowCheck) -> str:
     """A row's verdict in words, with the values that follow."""
     clips = sum(counts)
-    size = ""
-    if check.sizes is not None:
-        others = ", ".join(map(str, check.sizes)) or "no number"
-        size = f"accuracy {printed['accuracy']} is no k/{clips} (k/N for N around it: {others}); "
+    size = "" if check.sizes is None else f"{_no_share(printed['accuracy'], clips, check.sizes)}; "
     if check.verdict == "consistent":
         text = _solutions(check.readings[0])
         if check.rivals is None:
@@ -140,6 +137,27 @@ def describe_row(counts: Sequence[int], printed: Mapping[str, str], check: RowCh
         f"{size}no matrix over {', '.join(map(str, counts))} clips has these figures: misprinted, "
         "of other clips, or a mean over folds"
     )
+
+
+def check_accuracy(clips: int, printed: str) -> tuple[str, str]:
+    """Whether an accuracy is a whole number of all clips: verdict and words.
+
+    Raises:
+        MerError: no accuracy, or too few or too many clips.
+
+    >>> check_accuracy(442, "74.43%")
+    ('consistent', '74.43% = 329 of 442')
+    """
+    correct, sizes = correct_clips(printed_interval(printed), clips), other_sizes([printed], clips)
+    if not correct:
+        return "inconsistent", _no_share(printed, clips, sizes)
+    whole = f"{correct[0]}" if len(correct) == 1 else f"{correct[0]} to {correct[-1]}"
+    return "consistent", f"{printed} = {whole} of {clips}"
+
+
+def _no_share(accuracy: str, clips: int, sizes: Sequence[int]) -> str:
+    others = ", ".join(map(str, sizes)) or "no number"
+    return f"accuracy {accuracy} is no k/{clips} (k/N for N around it: {others})"
 
 
 def _reading(reading: Reading) -> str:

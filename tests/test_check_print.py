@@ -42,6 +42,14 @@ def test_a_matrix_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert other == "inconsistent: no whole clips of [250, 107, 83] give the row 2\n"
 
 
+def test_an_accuracy_of_so_many_clips(capsys: pytest.CaptureFixture[str]) -> None:
+    assert out(capsys, "--counts", "442", "accuracy=74.43%") == "consistent: 74.43% = 329 of 442\n"
+    told = json.loads(out(capsys, "--counts", "186", "accuracy=66.99%", "--json"))
+    assert told["verdict"] == "inconsistent"
+    assert told["text"] == "accuracy 66.99% is no k/186 (k/N for N around it: no number)"
+    assert out(capsys, "--counts", "442", "accuracy=.7") == "consistent: .7 = 288 to 331 of 442\n"
+
+
 def test_papers_are_reported_and_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -76,6 +84,8 @@ def test_papers_are_reported_and_written(
         (["--counts", "250,109,83", "uf1=73.5"], "write a percentage with its sign"),
         (["--counts", "250,109,83", "--write", *ROW], "--write: a row of your own has no file"),
         (["--counts", "250,109", "--matrix", MATRIX], "K rows with K cells and K counts"),
+        (["--counts", "442", "uf1=.7"], "--counts 442: all clips tell of accuracy alone"),
+        (["--counts", "1000000", "accuracy=.7"], "1 to 10000 can be checked"),
         (["--counts", "1000000,5", "uf1=.7"], "at most 10000 can be searched"),
         (["--counts", "1000000,5", "--matrix", "50,50;50,50"], "at most 20 classes and 10000 clips"),
         (["--counts", "2,2", "--matrix", "50,50;50,50", "weighted_f1=0"], "no such figure of a matrix"),

@@ -131,7 +131,7 @@ def test_roots_yaml_is_read(mer: Mer, tmp_path: Path) -> None:
         (["fold=#6"], r"fold=#6: there are 6 folds, #0 to #5"),
         (
             ["variant=laenet/nothing"],
-            r"variant=laenet/nothing: no such config; there are .*ststnet/release_order",
+            r"variant=laenet/nothing: no such config; there are laenet/alexnet, [laenet/_a-z0-9, ]*$",
         ),
         (
             ["experiment=nothing"],
