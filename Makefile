@@ -9,7 +9,7 @@ table_target = $(patsubst %-,%,table-$(notdir $(patsubst %/,%,$(dir $(1))))-$(su
 TABLES := $(foreach file,$(TABLE_FILES),$(call table_target,$(file)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-oldest trust lint audit-dependencies bench gpu-check tables $(TABLES) tables-smoke tables-synthetic-full clean
+.PHONY: help setup demo pictures test test-oldest trust lint audit-dependencies bench gpu-check tables $(TABLES) tables-smoke tables-synthetic-full clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-21s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)  ## drawn faces, from frames to a table and pictures: two networks and two controls
 	$(MER) table experiments/demo/table.yaml --picture
 	@echo && echo "Pictures:" && ls runs/tables/demo-table-synthetic.png runs/demo/*/synthetic/loso/seed-0/*.png
+
+pictures: demo  ## the README's pictures, drawn again
+	$(MER) figures encodings data=synthetic
+	cp runs/tables/demo-table-synthetic.png docs/pictures/demo.png
+	cp runs/figures/encodings-synthetic.png docs/pictures/encodings.png
 
 test: $(INSTALLED)  ## all tests
 	$(BIN)/python -m pytest -n auto

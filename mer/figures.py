@@ -98,8 +98,8 @@ def draw_encodings(overrides: Sequence[str]) -> Path:
         for caption, picture in show_clip(row, face, list(there)):
             captions.append(caption)
             pictures.append(resize(picture, (SIDE, SIDE), antialias=True)[0].clamp(0, 255))
-    drawn = "SYNTHETIC DATA: " if table.synthetic else ""
-    title = f"{drawn}{cfg.data.name}: a clip of each class, and its encodings"
+    whose = "SYNTHETIC DATA" if table.synthetic else cfg.data.name
+    title = f"{whose}: a clip of each class, and its encodings"
     columns = len(captions) // len(ready.clips)
     path = Path(cfg.runs_dir) / "figures" / f"encodings-{cfg.data.name}.png"
     save_figure(image_sheet(torch.stack(pictures).numpy(), captions, title, columns), path)

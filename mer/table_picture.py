@@ -13,7 +13,12 @@ from mer.table_cells import Cell, RowCells
 from mer.table_file import Table, printed_number
 
 LABEL, PANEL, RIGHT = 300, 210, 30  # widths in pixels: the rows' labels, a column's bars, the edge
-ROW, FOOT, LINE = 46, 70, 24  # heights: a row, under the bars, a line of the title
+ROW, FOOT, BARE_FOOT, LINE = (
+    46,
+    70,
+    36,
+    24,
+)  # heights: a row, under the bars with and without legend, a title's line
 OURS, PAPER = "#2b6cb0", "#b7bdc7"
 BAR = 0.36  # of a row's height
 SHORT = 0.35  # a bar that has no room for its number
@@ -34,7 +39,9 @@ def table_figure(table: Table, rows: Sequence[RowCells], title: str) -> Figure:
     width = LABEL + PANEL * len(table.columns) + RIGHT
     heading = textwrap.wrap(title, width // 10) or [""]
     top = 44 + LINE * len(heading)
-    height = top + ROW * max(1, len(shown)) + FOOT
+    printed = any(_printed(cell) is not None for row in shown for cell in row.cells)
+    foot = FOOT if printed else BARE_FOOT
+    height = top + ROW * max(1, len(shown)) + foot
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     figure.text(
         12 / width, 1 - 14 / height, "\n".join(heading), ha="left", va="top", fontsize=9.5, parse_math=False
@@ -42,7 +49,7 @@ def table_figure(table: Table, rows: Sequence[RowCells], title: str) -> Figure:
     places = [float(number) for number in range(len(shown))]
     for number, column in enumerate(table.columns):
         left = (LABEL + PANEL * number) / width
-        axes = figure.add_axes((left, FOOT / height, (PANEL - 20) / width, ROW * max(1, len(shown)) / height))
+        axes = figure.add_axes((left, foot / height, (PANEL - 20) / width, ROW * max(1, len(shown)) / height))
         axes.set_title(column.header, fontsize=8.5, parse_math=False)
         cells = [row.cells[number] for row in shown]
         for place, cell in zip(places, cells, strict=True):
@@ -50,16 +57,19 @@ def table_figure(table: Table, rows: Sequence[RowCells], title: str) -> Figure:
         axes.set_xlim(0, 1)
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"], fontsize=7)
+        # Inside of their panel, where the neighbour's 0 does not make a 10 of this one's 1.
+        for tick, side in zip(axes.get_xticklabels(), ("left", "center", "right"), strict=True):
+            tick.set_horizontalalignment(side)
         names = ["\n".join(textwrap.wrap(row.row.label, 38)[:2]) for row in shown]
         axes.set_yticks(places, names if number == 0 else [""] * len(shown), fontsize=8, parse_math=False)
         axes.tick_params(length=0)
         axes.grid(axis="x", color="0.92")
         axes.set_axisbelow(True)
         axes.spines[:].set_visible(False)
-    printed = any(_printed(cell) is not None for row in shown for cell in row.cells)
-    colours = {"ours": OURS} | ({"the paper's": PAPER} if printed else {})
-    handles = [Patch(color=colour, label=name) for name, colour in colours.items()]
-    figure.legend(handles=handles, loc="lower left", ncols=2, fontsize=8, frameon=False)
+    if printed:
+        colours = {"ours": OURS, "the paper's": PAPER}
+        handles = [Patch(color=colour, label=name) for name, colour in colours.items()]
+        figure.legend(handles=handles, loc="lower left", ncols=2, fontsize=8, frameon=False)
     return figure
 
 

@@ -34,7 +34,7 @@ from mer.packaged import config_dir
 from mer.prepare import Prepared, list_folds, prepare
 from mer.sweep import expand
 from mer.tasks.spotting import Spotting
-from mer.video_engine import check_videos
+from mer.video_engine import check_spotting, check_videos
 
 LARGEST = 2**63 - 1  # what predictions.parquet and a checkpoint hold
 _problems: list[str] = []  # of the jobs of this process: a sweep goes on after one has failed
@@ -90,6 +90,7 @@ def train_run(cfg: DictConfig, key: runs.RunKey, overrides: Sequence[str]) -> Pa
     folder = key.folder(Path(cfg.runs_dir))
     workers = _workers(cfg.workers)
     recipe = make_recipe(cfg)
+    check_spotting(recipe)
     prepared = prepare(cfg)
     try_out(recipe, prepared)
     chosen = protocols.select(prepared.splits, str(cfg.fold))

@@ -65,6 +65,23 @@ def fit_videos(job: Job, labels: VideoLabels, split: Split, encoded: EncodedSet)
     return Trained(predictions, log.table(), task.network, spotted)
 
 
+def check_spotting(recipe: Recipe) -> None:
+    """Raise MerError for options that no data could mend, before videos are encoded: that takes hours."""
+    task, options = getattr(recipe.task, "func", recipe.task), getattr(recipe.task, "keywords", {})
+    if not (isinstance(task, type) and issubclass(task, Spotting)):
+        return
+    if recipe.store != "last":
+        raise MerError(f"store={recipe.store}: frames are scored after the last epoch only; use store=last")
+    if recipe.order != "shuffled":
+        raise MerError(f"order={recipe.order}: stretches of videos are drawn at random; use order=shuffled")
+    pretrain_epochs = options.get("pretrain_epochs", 0)
+    if isinstance(pretrain_epochs, int) and 0 < pretrain_epochs >= recipe.epochs:
+        raise MerError(
+            f"task.pretrain_epochs={pretrain_epochs} of epochs={recipe.epochs}: no epoch is left that "
+            "trains the memory and the heads; give more epochs"
+        )
+
+
 def check_videos(
     recipe: Recipe,
     method: Spotting | FeatureDifference,
@@ -74,15 +91,11 @@ def check_videos(
     encoded: EncodedSet,
 ) -> None:
     """Raise MerError for what no fold could train or score, and for options that would have no effect."""
-    if recipe.store != "last":
-        raise MerError(f"store={recipe.store}: frames are scored after the last epoch only; use store=last")
     if encoded.lengths is None:
         raise MerError("task=spotting reads sequences; choose an encoding such as frames_and_flow")
     counted = [len(numbers) for numbers in labels.numbers]
     if encoded.lengths.tolist() != counted:
         raise MerError(f"{encoded.folder}: frames came or went while they were read; run again")
-    if recipe.order != "shuffled":
-        raise MerError(f"order={recipe.order}: stretches of videos are drawn at random; use order=shuffled")
     if any(split.validation for split in splits):
         raise MerError("protocol.validation: spotting validates on no videos; use protocol.validation=0")
     truth = frame_truth(labels)
@@ -95,11 +108,6 @@ def check_videos(
     if isinstance(method, FeatureDifference):
         _check_untrained(recipe, videos)
         return
-    if method.pretrain_epochs >= recipe.epochs:
-        raise MerError(
-            f"task.pretrain_epochs={method.pretrain_epochs} of epochs={recipe.epochs}: no epoch is left that "
-            "trains the memory and the heads; give more epochs"
-        )
     if encoded.images.shape[1] == CHANNELS and not getattr(recipe.augment, "flow", True):
         raise MerError("augment: its motion leaves the flow's vectors as they are; use augment=affine_flow")
     _video_data(recipe, method, videos, truth, splits[0], encoded)  # its options are the same in each fold

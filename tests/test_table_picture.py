@@ -36,6 +36,11 @@ def test_a_bar_is_as_long_as_its_number(tmp_path: Path) -> None:
     assert [text.get_text() for text in first.texts] == ["0.6000", "0.2500", "52.80%"]
     assert [label.get_text() for label in first.get_yticklabels()] == ["Majority", "Net [1]"]
     assert not any(axes.patches for axes in others)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ours", "the paper's"]
+    # The 1 of a panel and the 0 of the next one are not one number.
+    sides = [tick.get_horizontalalignment() for tick in first.get_xticklabels()]
+    assert sides == ["left", "center", "right"]
+    assert not table_figure(found, rows[:1], "title").legends  # nothing to tell apart
 
 
 def test_it_is_written_beside_the_table(tmp_path: Path) -> None:

@@ -165,6 +165,16 @@ def test_what_does_not_fit_is_named(mer: Mer, overrides: tuple[str, ...], messag
         mer(*overrides)
 
 
+def test_options_that_cannot_work_end_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MER_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(MerError, match="no epoch is left"):
+        train.main(["experiment=timecontrast_small", "data=synthetic_videos", "epochs=4"])
+    assert not list(tmp_path.glob("**/*.png"))  # no video was drawn, let alone encoded
+
+
 # --- annotation that leaves something open: the user's own clips, in the folders of the drawn videos ---
 
 

@@ -199,7 +199,9 @@ def _write_run(made: jinja2.Environment, out: Path, run: Run, one: Row, view: di
 
 def _write_papers(made: jinja2.Environment, out: Path, tables: list[papers.PaperTable]) -> None:
     names = list(dict.fromkeys(table.paper for table in tables))
-    write_page(made, "papers.html", Path("papers.html"), out, page="papers", tables=tables, names=names)
+    scores = [score for table in tables for score in table.scores]
+    shown = {"tables": tables, "names": names, "scores": scores, "data": [vars(score) for score in scores]}
+    write_page(made, "papers.html", Path("papers.html"), out, page="papers", **shown)
     for name in names:
         own = [table for table in tables if table.paper == name]
         write_page(

@@ -4,11 +4,12 @@ Nothing is trained.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
 from mer import selection, table_needs, table_results
+from mer.dashboard.printed_scores import PrintedScore, printed_scores
 from mer.dashboard.run_data import Run
 from mer.dashboard.stored_sheet import read_sheet
 from mer.errors import MerError
@@ -16,7 +17,7 @@ from mer.runs import RunKey
 from mer.table_cells import Results
 from mer.table_file import SCORES, Table, load_table, read_document
 from mer.table_formats import Sheet
-from mer.table_rendering import lay_out
+from mer.table_rendering import all_cells, lay_out
 from mer.table_results import SYNTHETIC, Result, Storage
 
 # These render from results alone; the others import torch or read databases, and are shown as stored.
@@ -33,6 +34,7 @@ class PaperTable:
         sheet: None where it cannot be shown.
         stored: shown as its .md was written, not from today's runs.
         problem: why it is not shown.
+        scores: its cells, of a table of scores.
     """
 
     paper: str
@@ -41,6 +43,7 @@ class PaperTable:
     sheet: Sheet | None
     stored: bool = False
     problem: str = ""
+    scores: list[PrintedScore] = field(default_factory=list)
 
 
 def read_tables(experiments: Path, found: list[Run], runs_dir: Path) -> list[PaperTable]:
@@ -68,9 +71,10 @@ def read_tables(experiments: Path, found: list[Run], runs_dir: Path) -> list[Pap
 
 def _read(path: Path, kind: str, by_folder: Mapping[Path, Run], runs_dir: Path) -> PaperTable:
     paper, name, stored = path.parent.name, path.stem, False
+    scores: list[PrintedScore] = []
     try:
         if kind == SCORES:
-            sheet = _scores(load_table(path), by_folder, runs_dir)
+            sheet, scores = _scores(load_table(path), by_folder, runs_dir)
         elif kind in RENDERED_KINDS:
             module = import_module(f"mer.table_kinds.{kind}")
             sheet = module.lay_out(read_document(path), path, [f"runs_dir={runs_dir}"])
@@ -84,10 +88,10 @@ def _read(path: Path, kind: str, by_folder: Mapping[Path, Run], runs_dir: Path) 
         return PaperTable(paper, name, kind, None, problem=str(error))
     except Exception as error:  # a table that cannot be shown must not hide the others
         return PaperTable(paper, name, kind, None, problem=f"{path}: {type(error).__name__}: {error}")
-    return PaperTable(paper, name, kind, sheet, stored)
+    return PaperTable(paper, name, kind, sheet, stored, scores=scores)
 
 
-def _scores(table: Table, by_folder: Mapping[Path, Run], runs_dir: Path) -> Sheet:
+def _scores(table: Table, by_folder: Mapping[Path, Run], runs_dir: Path) -> tuple[Sheet, list[PrintedScore]]:
     """A table of scores: from complete runs, else from what lies beside it, else from what is there."""
     own = table.data != SYNTHETIC
     storage = Storage(table.path.with_suffix(""), table.data, table.protocol, table.select) if own else None
@@ -104,14 +108,16 @@ def _scores(table: Table, by_folder: Mapping[Path, Run], runs_dir: Path) -> Shee
     return _lay_out(table, results)
 
 
-def _lay_out(table: Table, results: Results) -> Sheet:
+def _lay_out(table: Table, results: Results) -> tuple[Sheet, list[PrintedScore]]:
     table_results.check_together([result for result in results.values() if result])
     reads = dict.fromkeys(name for row in table.rows for name in row.needs)
     reads |= dict.fromkeys(data for data, _ in table.homes)
     lacking = {data: missing for data in reads if (missing := table_needs.lacking(data))}
-    return lay_out(
+    sheet = lay_out(
         table, results, lacking, f"mer table experiments/{table.path.parent.name}/{table.path.name}"
     )
+    cells = all_cells(table, results, lacking)
+    return sheet, list(printed_scores(table, cells, synthetic=sheet.synthetic))
 
 
 def _result(key: RunKey, select: str, by_folder: Mapping[Path, Run], runs_dir: Path) -> Result | None:

@@ -101,6 +101,19 @@ rows:
 footnotes:
   why: Because.
 """
+OTHER = """\
+title: Another paper
+paper: {name: LEARNet, table: 8, caption: A table}
+data: megc2019_uvos
+protocol: loso
+seeds: [0]
+columns:
+  acc: {header: Acc, subset: all, metric: accuracy}
+  uf1: {header: UF1, subset: all, metric: uf1}
+rows:
+  - {label: LEARNet, not_run: no reason, paper: {acc: 81.25%, uf1: 0.6}}
+  - {label: Older, quote: true, not_run: no reason, paper: {acc: 50%, uf1: "-"}}
+"""
 COMPLEXITY = """\
 kind: complexity
 title: Sizes
@@ -112,8 +125,10 @@ rows:
 
 
 def experiments(folder: Path) -> Path:
-    """A folder of experiments with one paper: a table of scores, and one of complexity without its .md."""
+    """Two papers: a table of scores each, and one of complexity without its .md."""
     (folder / "laenet").mkdir(parents=True)
     (folder / "laenet" / "table4.yaml").write_text(TABLE, encoding="utf-8")
     (folder / "laenet" / "table1.yaml").write_text(COMPLEXITY, encoding="utf-8")
+    (folder / "learnet").mkdir()
+    (folder / "learnet" / "table8.yaml").write_text(OTHER, encoding="utf-8")
     return folder

@@ -18,7 +18,7 @@ from tests.run_folder import FOLDS
 from tests.spotting_run import make_spotting_run
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Dialog, Page
+    from playwright.sync_api import Browser, Dialog, Locator, Page
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium")
@@ -275,7 +275,40 @@ def test_papers_and_complexity(page: "Page", out: Path) -> None:
     assert "SYNTHETIC" in page.locator("#ours tbody tr:visible").inner_text()
 
 
-@pytest.mark.parametrize("address", ["index.html", RUN, "papers/laenet.html", "complexity.html"])
+def test_two_papers_compared(page: "Page", out: Path) -> None:
+    def choice(key: str) -> "Locator":
+        return page.locator(f"#filters [data-filter={key}]")
+
+    visit(page, out, "papers.html")
+    page.wait_for_selector("#scores-chart .scatterlayer .point")
+    assert page.locator("#count").inner_text() == "5 scores"
+    choice("paper").select_option("laenet")
+    assert page.locator("#count").inner_text() == "2 of 5 scores"
+    choice("and").select_option("learnet")
+    choice("metric").select_option("UF1")
+    assert page.locator("#count").inner_text() == "3 of 5 scores"
+    assert page.locator("#scores-chart .scatterlayer .point").count() == 4  # three printed, one of ours
+    page.locator("#scores-details summary").click()
+    page.locator("#scores th[data-key=printed]").get_by_role("button").click()
+    shown = page.locator("#scores tbody tr:visible")
+    assert [text.split()[0] for text in shown.all_inner_texts()] == ["Another", "LEARNet", "LAENet"]
+    uf1 = score(select(runs.read_predictions(out.parent / "runs" / RUN[5:-5]), "last"), "all", "uf1")
+    assert f"{uf1 - 0.5:+.4f}" in shown.last.inner_text()
+    page.reload()  # as somebody who was given the address
+    assert page.locator("#count").inner_text() == "3 of 5 scores"
+    choice("of").select_option("own")
+    choice("metric").select_option("accuracy")
+    assert page.locator("#count").inner_text() == "1 of 5 scores"
+    assert page.locator("#scores tbody tr:not([hidden]) td[data-value='0.8125']").count() == 1
+    choice("of").select_option("ours")
+    assert page.locator("#none").is_visible()
+    page.get_by_role("button", name="Clear").click()
+    assert page.locator("#count").inner_text() == "5 scores"
+
+
+@pytest.mark.parametrize(
+    "address", ["index.html", RUN, "papers.html", "papers/laenet.html", "complexity.html"]
+)
 def test_pages_fit_a_phone_and_can_be_read(page: "Page", out: Path, address: str) -> None:
     page.set_viewport_size({"width": 400, "height": 800})
     visit(page, out, address)

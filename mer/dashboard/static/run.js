@@ -3,6 +3,8 @@
 
 const data = pageData();
 const FIRST_CLIPS = 42;
+const FEW_SUBJECTS = 30; // that there is room to name below their bars
+const LOSSES = { train_loss: "training loss", val_loss: "validation loss" };
 
 function subsetOf(state) {
   return data.subsets.find((subset) => subset.name === state.get("subset")) ?? data.subsets[0];
@@ -63,9 +65,11 @@ function subjectsChart() {
       hovertemplate: "%{customdata[0]}: %{customdata[1]} of %{customdata[2]} right<br>%{customdata[3]}<extra></extra>",
     };
   });
+  const named = order.length <= FEW_SUBJECTS;
+  const ticks = { tickvals: order.map((_, at) => at), ticktext: shown.map((subject) => plain(subject.subject)) };
   return [traces, {
-    bargap: 0.15, showlegend: databases.length > 1,
-    xaxis: { showticklabels: false, title: { text: "subjects, by accuracy" }, showgrid: false, range: [-0.7, Math.max(order.length, 10) - 0.3] },
+    bargap: order.length < 10 ? 0.5 : 0.15, showlegend: databases.length > 1,
+    xaxis: { ...(named ? ticks : {}), showticklabels: named, title: { text: "subjects, by accuracy" }, showgrid: false, range: [-0.7, order.length - 0.3] },
     yaxis: { range: [0, 102], title: { text: "accuracy, %" } },
   }];
 }
@@ -83,7 +87,7 @@ function curvesChart() {
     return [
       ...(several ? [area(band.min, band.max, 0.12), area(band.low, band.high, 0.25)] : []),
       {
-        x: band.epoch, y: band.median, mode: band.epoch.length > 1 ? "lines" : "markers", name: plain(band.name), legendgroup: band.name,
+        x: band.epoch, y: band.median, mode: band.epoch.length > 1 ? "lines" : "markers", name: plain(LOSSES[band.name] ?? band.name), legendgroup: band.name,
         line: { color: base, width: 2 }, marker: { color: base },
         customdata: band.epoch.map((_, at) => [band.min[at], band.low[at], band.high[at], band.max[at]]),
         hovertemplate: "epoch %{x}: median %{y}<br>10–90 %: %{customdata[1]} – %{customdata[2]}<br>"
