@@ -13,12 +13,8 @@ from mer.table_cells import Cell, RowCells
 from mer.table_file import Table, printed_number
 
 LABEL, PANEL, RIGHT = 300, 210, 30  # widths in pixels: the rows' labels, a column's bars, the edge
-ROW, FOOT, BARE_FOOT, LINE = (
-    46,
-    70,
-    36,
-    24,
-)  # heights: a row, under the bars with and without legend, a title's line
+ROW, LINE = 46, 24  # heights: of a row, of a line of the title
+FOOT, BARE_FOOT = 70, 36  # under the bars, with a legend and without
 OURS, PAPER = "#2b6cb0", "#b7bdc7"
 BAR = 0.36  # of a row's height
 SHORT = 0.35  # a bar that has no room for its number
