@@ -168,7 +168,7 @@ def _sheet(request: Mapping[str, Any], path: Path, overrides: Sequence[str], row
     there = [row for row in rows if row.candidate]
     candidates = [row.candidate for row in rows if row.candidate]
     subjects = group_subjects(candidates, inner["groups"]) if candidates else []
-    chosen = choose(candidates, metric) if candidates else []
+    chosen = choose(candidates, metric) if len(candidates) == len(rows) else []
     header = ["candidate", "chosen", f"inner {metric.upper()}", *(each.header for each in columns.values())]
     lines = []
     for row in rows:
@@ -192,7 +192,7 @@ def _sheet(request: Mapping[str, Any], path: Path, overrides: Sequence[str], row
         "over the folds, is chosen, and tests the group's subjects by its leave-one-subject-out run.",
         f"Inner {metric.upper()}: mean ± standard deviation (n - 1) over the groups.",
     ]
-    if candidates and len(candidates) == len(rows):
+    if chosen:
         predictions, classes = nested_predictions(candidates, chosen, subjects), candidates[0].record.classes
         lines.append(
             [NESTED, "", "", *(_interval(column, predictions, classes) for column in columns.values())]
