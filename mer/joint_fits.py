@@ -89,7 +89,7 @@ def _told(value: object) -> str:
     if isinstance(value, partial):
         return _told(["partial", value.func, value.args, value.keywords])
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_told(key)}: {_told(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(sorted(f"{_told(key)}: {_told(each)}" for key, each in value.items())) + "}"
     if isinstance(value, list | tuple):
         return f"{type(value).__name__} [" + ", ".join(map(_told, value)) + "]"
     if isinstance(value, set | frozenset):

@@ -80,7 +80,8 @@ def train_ready(ready: Sequence[ReadyRun]) -> dict[int, MerError]:
             if failed := [outcome for outcome in mine if outcome.error]:
                 lines = "; ".join(f"{outcome.fold}: {outcome.error}" for outcome in failed[:5])
                 raise MerError(
-                    f"{len(failed)} of {len(run.chosen)} folds failed, the reasons are in their failed.txt: {lines}"
+                    f"{len(failed)} of {len(run.chosen)} folds failed, "
+                    f"the reasons are in their failed.txt: {lines}"
                 )
             # A sweep over the folds of a finished run has nothing new to show sixty-eight times.
             new = splits or len(run.chosen) == len(run.plan.folds)

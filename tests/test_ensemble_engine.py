@@ -25,7 +25,7 @@ from mer.data.megc2019_uvos import read_clips
 from mer.data.module import fold_seed
 from mer.ensemble_checkpoint import Checkpoint, load_checkpoint
 from mer.ensemble_chunk import Options
-from mer.ensemble_engine import is_chosen, train_folds, train_runs
+from mer.ensemble_engine import is_chosen, train_folds
 from mer.errors import MerError
 from mer.estimators import SVM
 from mer.job import Job, Outcome, Recipe, RunFold
