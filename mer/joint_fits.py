@@ -39,6 +39,11 @@ def group_folds(folds: Iterable[RunFold]) -> list[list[RunFold]]:
     return list(fits.values())
 
 
+def same_structure(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two networks differ in nothing but the values of their weights and buffers."""
+    return _told(_structure(one)) == _told(_structure(other))
+
+
 def _fit(fold: RunFold) -> str:
     """What a fit needs of all its folds, as a text that is equal where they can share one."""
     job, recipe = fold.job, fold.job.recipe
