@@ -42,7 +42,7 @@ def unsuited(job: Job, encoded: EncodedSet) -> str:
 
 
 def measure(folds: Sequence[RunFold], encoded: EncodedSet, precision: Precision) -> Need:
-    """Try a step of one fold and of two, and see what memory they take.
+    """Try a step of one fold and of two, and see what memory they take; one may be all that fits.
 
     Args:
         folds: of one run, or of several that may be trained in one fit; the first has the largest batches.
@@ -53,7 +53,11 @@ def measure(folds: Sequence[RunFold], encoded: EncodedSet, precision: Precision)
         MerError, RuntimeError: whatever keeps the folds from being trained together.
     """
     two = (folds[0], folds[min(1, len(folds) - 1)])
-    one, both = (_try(two[:number], encoded, precision) for number in (1, 2))
+    one = _try(two[:1], encoded, precision)
+    try:
+        both = _try(two, encoded, precision)
+    except torch.OutOfMemoryError:
+        return Need(0, one)
     return Need(max(0, 2 * one - both), max(0, both - one))
 
 

@@ -192,13 +192,15 @@ def test_chunks_change_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str
 class Crowded(LAENet):
     """For more than two folds at a time, as if the memory were full."""
 
+    most = 2
+
     def forward(self, images: Tensor) -> Tensor:
         below = (
             torch._C._functorch.get_unwrapped(images)
             if torch._C._functorch.is_batchedtensor(images)
             else images
         )
-        if len(below) > 2 and below.ndim == 5:
+        if len(below) > self.most and below.ndim == 5:
             raise torch.OutOfMemoryError("full")
         return super().forward(images)
 
@@ -210,6 +212,19 @@ def test_a_full_memory_halves_the_chunk(tmp_path: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr().err == "4 folds do not fit the memory; going on with half as many\n"
     train(whole, folds)
     assert_same(job.run, whole.run, folds, 1e-4)
+
+
+class MoreCrowded(Crowded):
+    """For more than one."""
+
+    most = 1
+
+
+def test_where_two_folds_do_not_fit_each_is_a_chunk(tmp_path: Path) -> None:
+    job, folds = make_job(tmp_path, "crowded", network=partial(MoreCrowded, dropout=0.0), epochs=1)
+    assert [outcome.error for outcome in train(job, folds[:2])] == [""] * 2
+    devices = {runs.read_record(job.run, fold.fold)["device"] for fold in folds[:2]}
+    assert devices == {"cpu, 1 folds together, precision 32"}
 
 
 class Alone(LAENet):

@@ -26,7 +26,7 @@ TINY = """
 from mer.bench import gpu_check, gpu_engine, gpu_loops
 sizes = {
     gpu_loops: {"CLIPS": 24, "SUBJECTS": 4, "LOOP_EPOCHS": 12, "ENGINE_EPOCHS": 2, "REPETITIONS": 1},
-    gpu_engine: {"AGREEMENT_FOLDS": 2, "AGREEMENT_EPOCHS": 2, "SEEDS": (0, 1), "SCORE_EPOCHS": 1},
+    gpu_engine: {"AGREEMENT_FOLDS": 1, "AGREEMENT_EPOCHS": 2, "SEEDS": (0,), "SCORE_EPOCHS": 1},
     gpu_check: {"FRAMES": 5, "HEIGHT": 24, "WIDTH": 20, "ENCODED_CLIPS": 2, "FLOW_PAIRS": 2, "FLOW_SIDE": 48},
 }
 for module, values in sizes.items():
@@ -36,6 +36,7 @@ for module, values in sizes.items():
 """
 
 
+@pytest.mark.timeout(400)  # it starts worker processes, which import everything
 def test_it_runs_where_hydra_kornia_wandb_and_opencv_are_not(tmp_path: Path) -> None:
     code = f"{BLOCKED}\n{TINY}\nraise SystemExit(gpu_check.main([]))"
     done = subprocess.run(
@@ -60,7 +61,7 @@ def test_it_runs_where_hydra_kornia_wandb_and_opencv_are_not(tmp_path: Path) -> 
     assert (loso["folds"], loso["epochs"]) == (4, 2)
     assert loso["ratio"] == pytest.approx(loso["bare_loso_s"] / loso["loso_s"], abs=0.2, rel=0.2)
     assert agreement["largest_difference"] < 1e-4
-    assert len(scores["ensemble_uf1"]) == len(scores["processes_uf1"]) == 2
+    assert len(scores["ensemble_uf1"]) == len(scores["processes_uf1"]) == 1
     assert "clips_per_s" in results["encodings_on_device"]["dynamic_image"]
     assert results["torch_tvl1"]["endpoint_error_px"] < 0.3 * results["torch_tvl1"]["no_flow_error_px"]
     assert "not_measured" in results["torch_tvl1"]["opencv"]
