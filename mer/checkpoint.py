@@ -23,8 +23,6 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mer.atomic import write_atomically
@@ -110,6 +108,8 @@ class Checkpoint:
 
 def write(folder: Path, network: nn.Module, about: About) -> None:
     """Write ``checkpoint.safetensors`` into a folder. The same network and metadata give the same bytes."""
+    from safetensors.torch import save_file  # a machine that only trains may lack it
+
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     text = _canonical(asdict(about))
     content = {"format": FORMAT, "sha256": _digest(state, text), "about": json.loads(text)}
@@ -225,6 +225,8 @@ def read(path: Path) -> tuple[About, dict[str, Tensor]]:
 
 def _open(path: Path, *, tensors: bool) -> tuple[Any, Any, dict[str, Tensor]]:
     """The metadata, the hash that they name, and the tensors where they are wanted."""
+    from safetensors import SafetensorError, safe_open  # as in write
+
     try:
         with safe_open(path, framework="pt") as file:
             content = json.loads((file.metadata() or {})["mer"])

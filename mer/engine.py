@@ -4,15 +4,8 @@ One thread a fold, also for a fold alone: two threads sum in another order and g
 depends on (recipe, split, encoded set) only, so neither the number of workers nor the order matters.
 """
 
-import multiprocessing
-import os
-import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
 
 import pandas as pd
 import torch
@@ -37,6 +30,7 @@ from mer.tasks.epoch_log import EpochLog
 from mer.tasks.epoch_predictions import EpochPredictions
 from mer.trainer import make_trainer, predict, quiet_lightning, train, use_one_thread
 from mer.video_engine import fit_videos
+from mer.worker_pool import run_in_workers
 
 
 def train_folds(job: Job, splits: Sequence[Split], workers: int) -> Iterator[Outcome]:
@@ -50,46 +44,14 @@ def train_folds(job: Job, splits: Sequence[Split], workers: int) -> Iterator[Out
         encoded = open_encoded(job)
         yield from (train_fold(job, split, encoded) for split in splits)
         return
-    # spawn: a forked child would inherit torch's thread pools and locks in an undefined state.
-    pool = ProcessPoolExecutor(
-        min(workers, len(splits)), multiprocessing.get_context("spawn"), _start_worker, (job,)
+    yield from run_in_workers(
+        _train_in_worker,
+        splits,
+        min(workers, len(splits)),
+        start=_start_worker,
+        arguments=(job,),
+        advice="finished folds are kept: run the same command again, with workers=1 if it happens again",
     )
-    try:
-        for future in as_completed(_submit(pool, splits)):
-            yield future.result()
-    except BrokenProcessPool as error:
-        raise MerError(
-            "a worker process was killed, perhaps for want of memory; finished folds are kept: "
-            "run the same command again, with workers=1 if it happens again"
-        ) from error
-    except BaseException:
-        # Not terminate(): a signal's handler waits for the end of a long convolution. A kill costs no file.
-        for child in multiprocessing.active_children():
-            child.kill()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)  # and wait: a worker that is still ending disturbs what comes next
-
-
-def _submit(pool: ProcessPoolExecutor, splits: Sequence[Split]) -> "list[Future[Outcome]]":
-    """Start the workers, which hear no Ctrl-C: it reaches the whole process group, also while they import.
-
-    They inherit what is blocked here. The parent ends its workers and says so once, when all of them have
-    been told what to do: a thread of its own may take the signal meanwhile.
-    """
-    heard: list[int] = []
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number)) if main else None
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        futures = [pool.submit(_train_in_worker, split) for split in splits]
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        if main:
-            signal.signal(signal.SIGINT, before)
-    if heard:
-        raise KeyboardInterrupt
-    return futures
 
 
 def train_fold(job: Job, split: Split, encoded: EncodedSet) -> Outcome:
@@ -138,10 +100,7 @@ _worker: tuple[Job, EncodedSet] | None = None
 
 def _start_worker(job: Job) -> None:
     global _worker
-    # Lightning would make an exception of SIGTERM, which the parent would take for its own end.
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
     use_one_thread()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = job, open_encoded(job)
 
 
@@ -149,11 +108,3 @@ def _train_in_worker(split: Split) -> Outcome:
     assert _worker is not None
     job, encoded = _worker
     return train_fold(job, split, encoded)
-
-
-def _end_with_parent() -> None:
-    """A parent killed by -9 cannot stop its workers: each watches for it."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from mer.data.encoded import EncodedSet
 from mer.data.fold_batches import FoldBatches
-from mer.data.splits import Split
 from mer.errors import MerError
 from mer.fold import build_network, build_task, fold_data
-from mer.job import Job
+from mer.job import Job, RunFold
 from mer.tasks.classification import Classification
 from mer.tasks.fold_ensemble import FoldEnsemble, Precision
 
@@ -42,20 +41,23 @@ def unsuited(job: Job, encoded: EncodedSet) -> str:
     return ""
 
 
-def measure(job: Job, splits: Sequence[Split], encoded: EncodedSet, precision: Precision) -> Need:
-    """Try a step of one fold and of two, and see what memory they take.
+def measure(folds: Sequence[RunFold], encoded: EncodedSet, precision: Precision) -> Need:
+    """Try a step of one fold and of two, and see what memory they take; one may be all that fits.
 
     Args:
-        job: of the run.
-        splits: its folds; the first has the largest batches.
+        folds: of one run, or of several that may be trained in one fit; the first has the largest batches.
         encoded: with the images on the device.
         precision: of the training.
 
     Raises:
         MerError, RuntimeError: whatever keeps the folds from being trained together.
     """
-    two = (splits[0], splits[min(1, len(splits) - 1)])
-    one, both = (_try(job, two[:number], encoded, precision) for number in (1, 2))
+    two = (folds[0], folds[min(1, len(folds) - 1)])
+    one = _try(two[:1], encoded, precision)
+    try:
+        both = _try(two, encoded, precision)
+    except torch.OutOfMemoryError:
+        return Need(0, one)
     return Need(max(0, 2 * one - both), max(0, both - one))
 
 
@@ -75,10 +77,11 @@ def quiet_vmap() -> Iterator[None]:
         yield
 
 
-def _try(job: Job, splits: Sequence[Split], encoded: EncodedSet, precision: Precision) -> int:
-    folds = [fold_data(job, split, encoded) for split in splits]
+def _try(members: Sequence[RunFold], encoded: EncodedSet, precision: Precision) -> int:
+    folds = [fold_data(job, split, encoded) for job, split in members]
+    recipe = members[0].job.recipe
     tasks = []
-    for fold in folds:
+    for (job, _), fold in zip(members, folds, strict=True):
         network = build_network(job, fold)
         if not isinstance(network, nn.Module):
             raise MerError(f"network={type(network).__name__} is fitted, not trained in steps")
@@ -95,11 +98,11 @@ def _try(job: Job, splits: Sequence[Split], encoded: EncodedSet, precision: Prec
             steps=batches.steps,
             images=encoded.images,
             targets=folds[0].targets,
-            batch_size=job.recipe.batch_size,
-            optimizer=job.recipe.optimizer,
-            scheduler=job.recipe.scheduler,
+            batch_size=recipe.batch_size,
+            optimizer=recipe.optimizer,
+            scheduler=recipe.scheduler,
             validation=[],
-            test=[torch.tensor(split.test) for split in splits],
+            test=[torch.tensor(split.test) for _, split in members],
             precision=precision,
         )
         batch = {name: tensor.to(device) for name, tensor in next(iter(batches)).items()}

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from mer.augment import Augmentation
 from mer.data.module import Order
 from mer.data.sequences import VideoLabels
+from mer.data.splits import Split
 from mer.estimators import SVM
 from mer.feature_difference import FeatureDifference
 
@@ -59,6 +60,13 @@ class Job:
     record: dict[str, Any]
     labels: VideoLabels | None = None
     synthetic: bool = False
+
+
+class RunFold(NamedTuple):
+    """A fold of a run, where folds of several runs are trained together."""
+
+    job: Job
+    split: Split
 
 
 @dataclass(frozen=True)

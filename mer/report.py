@@ -1,6 +1,6 @@
 """What a run shows: a progress bar, its scores, and the pictures in its folder."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,19 @@ SHEET_CLIPS = 24
 COUNTS = ("clips", "videos", "expressions")
 
 
-def show_progress(outcomes: Iterable[Outcome], folder: Path, chosen: int, pending: int) -> list[Outcome]:
-    """Consume the outcomes of folds: a bar with the time left in a terminal, else a line a fold."""
+def show_progress(
+    ended: Iterable[tuple[Path, Outcome]], asked: Mapping[Path, tuple[int, int]]
+) -> list[tuple[Path, Outcome]]:
+    """Consume how folds end: a bar with the time left in a terminal, else a line a fold.
+
+    Args:
+        ended: run folder and outcome of each.
+        asked: run folder -> its folds that were asked for, and how many of these are not finished yet.
+    """
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    if chosen > pending:
-        console.print(f"{folder}: {chosen - pending} of {chosen} folds are finished already")
+    for folder, (chosen, pending) in asked.items():
+        if chosen > pending:
+            console.print(f"{folder}: {chosen - pending} of {chosen} folds are finished already")
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -42,17 +50,20 @@ def show_progress(outcomes: Iterable[Outcome], folder: Path, chosen: int, pendin
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    collected: list[Outcome] = []
+    total = sum(chosen for chosen, _ in asked.values())
+    done = total - sum(pending for _, pending in asked.values())
+    collected: list[tuple[Path, Outcome]] = []
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("folds", total=chosen, completed=chosen - pending)
-        for outcome in outcomes:
-            collected.append(outcome)
+        bar = progress.add_task("folds", total=total, completed=done)
+        for folder, outcome in ended:
+            collected.append((folder, outcome))
             progress.advance(bar)
+            name = outcome.fold if len(asked) == 1 else f"{outcome.fold} of {folder}"
             if outcome.error:
-                console.print(f"fold {outcome.fold} failed: {outcome.error}")
+                console.print(f"fold {name} failed: {outcome.error}")
             elif not console.is_terminal:
-                done = chosen - pending + len(collected)
-                console.print(f"fold {outcome.fold} done in {outcome.seconds:.1f} s ({done}/{chosen})")
+                count = f"{done + len(collected)}/{total}"
+                console.print(f"fold {name} done in {outcome.seconds:.1f} s ({count})")
     return collected
 
 

@@ -17,31 +17,33 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from mer import config, report, runs
+from mer import config, runs
 from mer.augment import Augmentation
 from mer.data import splits as protocols
 from mer.data.sequences import NONE
-from mer.engine import train_folds
-from mer.ensemble_engine import Options, is_chosen
-from mer.ensemble_engine import train_folds as train_together
+from mer.ensemble_engine import is_chosen
 from mer.errors import MerError
 from mer.estimators import SVM, check_descriptors
 from mer.feature_difference import FeatureDifference
-from mer.fold import check_start
 from mer.job import Job, Recipe
 from mer.networks.time_contrast import TimeContrastNet
 from mer.packaged import config_dir
 from mer.prepare import Prepared, list_folds, prepare
+from mer.ready_runs import ReadyRun, train_ready
 from mer.sweep import expand
 from mer.tasks.spotting import Spotting
 from mer.video_engine import check_spotting, check_videos
 
 LARGEST = 2**63 - 1  # what predictions.parquet and a checkpoint hold
 _problems: list[str] = []  # of the jobs of this process: a sweep goes on after one has failed
+_waiting: dict[str, ReadyRun] = {}  # overrides -> a sweep's run whose folds are trained with others'
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run Hydra on the command line; ``fold=each`` is expanded first.
+
+    Under ``engine=ensemble`` the runs of a sweep in this process are all prepared before any is trained, so
+    that their folds can share a fit.
 
     Raises:
         MerError: bad input, or the list of what failed in a sweep.
@@ -50,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Without it Hydra prints its own errors and exits; ours are one line each.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     _problems.clear()
+    _waiting.clear()
     try:
         for line in expand(arguments, list_folds):
             sys.argv = ["mer train", *config.with_own_configs(line)]
@@ -58,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if config.is_config_error(error):
             raise config.explain(error) from error
         raise
+    _train_waiting()
     if _problems:
         raise MerError("; ".join(_problems))
 
@@ -65,35 +69,65 @@ def main(arguments: Sequence[str] | None = None) -> None:
 @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")
 def _job(cfg: DictConfig) -> None:
     """One Hydra job. In this process its error is kept for the end; elsewhere Hydra carries it back."""
+    settings = HydraConfig.get()
+    sweep = settings.mode == RunMode.MULTIRUN
+    name = " ".join(settings.overrides.task)
     try:
-        run(cfg)
+        if sweep and cfg.get("init") is not None:
+            _train_waiting()  # it may start from one of them
+        ready = run(cfg)
+        if any(not ready.can_wait_with(other) for other in _waiting.values()):
+            _train_waiting()
+        if sweep and ready.together and settings.launcher._target_.endswith("BasicLauncher"):
+            _waiting[name] = ready
+            return
+        for error in train_ready([ready]).values():
+            raise error
     except MerError as error:
-        settings = HydraConfig.get()
-        local = settings.mode == RunMode.RUN or settings.launcher._target_.endswith("BasicLauncher")
-        if not local:
+        if sweep and not settings.launcher._target_.endswith("BasicLauncher"):
             raise
-        if settings.mode == RunMode.RUN:
-            _problems.append(str(error))
-        else:
-            _problems.append(f"[{' '.join(settings.overrides.task)}] {error}")
+        _problems.append(f"[{name}] {error}" if sweep else str(error))
 
 
-def run(cfg: DictConfig) -> Path:
-    """Train the folds that a config names and are not finished; returns the run folder."""
+def _train_waiting() -> None:
+    """Train the runs of a sweep that wait for each other."""
+    names, ready = list(_waiting), list(_waiting.values())
+    _waiting.clear()
+    for k, error in train_ready(ready).items():
+        _problems.append(f"[{names[k]}] {error}")
+
+
+def run(cfg: DictConfig) -> ReadyRun:
+    """Prepare the run that a config names."""
     settings = HydraConfig.get()
     overrides = list(settings.overrides.task)
-    return train_run(cfg, config.run_key(cfg, settings.runtime.choices, overrides), overrides)
+    return prepare_run(cfg, config.run_key(cfg, settings.runtime.choices, overrides), overrides)
 
 
 def train_run(cfg: DictConfig, key: runs.RunKey, overrides: Sequence[str]) -> Path:
-    """:func:`run` without Hydra: what it takes from there is given. ``overrides`` are for the record."""
-    folder = key.folder(Path(cfg.runs_dir))
+    """Train the folds that a config names and are not finished, without Hydra; returns the run folder.
+
+    Args:
+        cfg: the composed config.
+        key: of the run folder.
+        overrides: for the record.
+
+    Raises:
+        MerError: bad input, or the list of the folds that failed.
+    """
+    ready = prepare_run(cfg, key, overrides)
+    for error in train_ready([ready]).values():
+        raise error
+    return ready.job.run
+
+
+def prepare_run(cfg: DictConfig, key: runs.RunKey, overrides: Sequence[str]) -> ReadyRun:
+    """Everything of :func:`train_run` before the run folder is touched."""
     workers = _workers(cfg.workers)
     recipe = make_recipe(cfg)
     check_spotting(recipe)
     prepared = prepare(cfg)
     try_out(recipe, prepared)
-    chosen = protocols.select(prepared.splits, str(cfg.fold))
     plan = runs.Plan(
         config=config.deciding(cfg),
         classes=prepared.classes,
@@ -112,31 +146,22 @@ def train_run(cfg: DictConfig, key: runs.RunKey, overrides: Sequence[str]) -> Pa
         "content": prepared.encoded.content,
         "config": config.resolved(cfg),
     }
+    folder = key.folder(Path(cfg.runs_dir))
     job = Job(
         *(folder, prepared.clips, prepared.classes, prepared.encoded.folder, recipe, record),
         labels=prepared.labels,
         synthetic=prepared.synthetic,
     )
-    pending = [split for split in chosen if runs.state(folder, split.fold) != "done"]
-    for split in pending:
-        check_start(job, split)
-    runs.start(folder, plan)
-    if is_chosen(cfg.engine):
-        options = Options(checkpoint_every=cfg.checkpoint_every)
-        trained = train_together(job, pending, workers, options=options)
-    else:
-        trained = train_folds(job, pending, workers)
-    outcomes = report.show_progress(trained, folder, len(chosen), len(pending))
-    if failed := [outcome for outcome in outcomes if outcome.error]:
-        lines = "; ".join(f"{outcome.fold}: {outcome.error}" for outcome in failed[:5])
-        raise MerError(
-            f"{len(failed)} of {len(chosen)} folds failed, the reasons are in their failed.txt: {lines}"
-        )
-    # A sweep over the folds of a finished run has nothing new to show sixty-eight times.
-    asked = pending or len(chosen) == len(plan.folds)
-    if asked and all(runs.state(folder, fold) == "done" for fold in plan.folds):
-        report.conclude(folder, prepared.clips, prepared.encoded, cfg.logger)
-    return folder
+    return ReadyRun(
+        job=job,
+        plan=plan,
+        chosen=protocols.select(prepared.splits, str(cfg.fold)),
+        encoded=prepared.encoded,
+        together=is_chosen(cfg.engine),
+        checkpoint_every=cfg.checkpoint_every,
+        workers=workers,
+        logger=cfg.logger,
+    )
 
 
 def _workers(wanted: str | int) -> int:

@@ -24,10 +24,11 @@ from mer.data.encoded import encode
 from mer.data.megc2019_uvos import read_clips
 from mer.data.module import fold_seed
 from mer.ensemble_checkpoint import Checkpoint, load_checkpoint
-from mer.ensemble_engine import Options, is_chosen, train_folds
+from mer.ensemble_chunk import Options
+from mer.ensemble_engine import is_chosen, train_folds
 from mer.errors import MerError
 from mer.estimators import SVM
-from mer.job import Job, Outcome, Recipe
+from mer.job import Job, Outcome, Recipe, RunFold
 from mer.networks import (
     AffectiveNet,
     DualInception,
@@ -73,7 +74,7 @@ def make_job(folder: Path, run: str, *, size: int = 28, **changes: object) -> tu
 
 
 def train(job: Job, folds: list[splits.Split], **options: Any) -> list[Outcome]:
-    return list(train_folds(job, folds, 1, options=Options(device="cpu", **options)))
+    return list(train_folds(job, folds, 1, options=Options(devices=("cpu",), **options)))
 
 
 def read(run: Path, fold: str) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Tensor]]:
@@ -191,13 +192,15 @@ def test_chunks_change_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str
 class Crowded(LAENet):
     """For more than two folds at a time, as if the memory were full."""
 
+    most = 2
+
     def forward(self, images: Tensor) -> Tensor:
         below = (
             torch._C._functorch.get_unwrapped(images)
             if torch._C._functorch.is_batchedtensor(images)
             else images
         )
-        if len(below) > 2 and below.ndim == 5:
+        if len(below) > self.most and below.ndim == 5:
             raise torch.OutOfMemoryError("full")
         return super().forward(images)
 
@@ -209,6 +212,19 @@ def test_a_full_memory_halves_the_chunk(tmp_path: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr().err == "4 folds do not fit the memory; going on with half as many\n"
     train(whole, folds)
     assert_same(job.run, whole.run, folds, 1e-4)
+
+
+class MoreCrowded(Crowded):
+    """For more than one."""
+
+    most = 1
+
+
+def test_where_two_folds_do_not_fit_each_is_a_chunk(tmp_path: Path) -> None:
+    job, folds = make_job(tmp_path, "crowded", network=partial(MoreCrowded, dropout=0.0), epochs=1)
+    assert [outcome.error for outcome in train(job, folds[:2])] == [""] * 2
+    devices = {runs.read_record(job.run, fold.fold)["device"] for fold in folds[:2]}
+    assert devices == {"cpu, 1 folds together, precision 32"}
 
 
 class Alone(LAENet):
@@ -278,12 +294,13 @@ class Diverging(LAENet):
 SCRIPT = """
 import os, sys
 from pathlib import Path
-from mer.ensemble_engine import Options, train_folds
+from mer.ensemble_chunk import Options
+from mer.ensemble_engine import train_folds
 from tests.test_ensemble_engine import LAENet, make_job
 
 if __name__ == "__main__":
     job, folds = make_job(Path(sys.argv[1]), "killed", network=LAENet, epochs=150)
-    list(train_folds(job, folds, 1, options=Options(device="cpu", checkpoint_every=2)))
+    list(train_folds(job, folds, 1, options=Options(devices=("cpu",), checkpoint_every=2)))
 """
 
 
@@ -318,14 +335,20 @@ def test_a_killed_chunk_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_another_recipe_is_not_gone_on_from(tmp_path: Path) -> None:
-    other, _ = make_job(tmp_path, "run", optimizer=partial(torch.optim.SGD, lr=1e-2, momentum=0.9))
+    other, folds = make_job(tmp_path, "run", optimizer=partial(torch.optim.SGD, lr=1e-2, momentum=0.9))
     other.run.mkdir()
-    path = Checkpoint(other, ["smic/s01"], 1).path
-    state = {"folds": ["smic/s01"], "made_by": Checkpoint(other, [], 1).made_by}
-    torch.save(state, path)
+    fold = RunFold(other, folds[0])
+    checkpoint = Checkpoint([fold], 1)
+    members = {"folds": checkpoint.folds, "runs": checkpoint.runs, "made_by": checkpoint.made_by}
+    torch.save(members, checkpoint.path)
     job, _ = make_job(tmp_path, "run")
-    assert load_checkpoint(other, path) == state
-    assert load_checkpoint(job, path) is None
+    theirs, ours = (load_checkpoint([each], checkpoint.path) for each in (other, job))
+    assert theirs is not None
+    assert theirs.place(fold) == 0
+    assert not theirs.useless
+    assert ours is not None
+    assert ours.place(fold) is None
+    assert ours.useless
 
 
 def test_a_damaged_checkpoint_is_named_and_left_behind(
@@ -351,10 +374,11 @@ IMPORTS = """
 import sys
 from pathlib import Path
 import pickle
-from mer.ensemble_engine import Options, train_folds
+from mer.ensemble_chunk import Options
+from mer.ensemble_engine import train_folds
 
 job, folds = pickle.loads(Path(sys.argv[1]).read_bytes())
-assert not any(outcome.error for outcome in train_folds(job, folds, 1, options=Options(device="cpu")))
+assert not any(outcome.error for outcome in train_folds(job, folds, 1, options=Options(devices=("cpu",))))
 extra = {"hydra", "kornia", "wandb", "cv2"} & set(sys.modules)
 assert not extra, extra
 """

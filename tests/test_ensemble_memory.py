@@ -6,11 +6,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mer.data.splits import Split
 from mer.ensemble_memory import Need, measure, unsuited
 from mer.errors import MerError
 from mer.fold import open_encoded
+from mer.job import Job, RunFold
 from mer.networks import LAENet, STSTNet
 from tests.test_ensemble_engine import make_job
+
+
+def folds_of(job: Job, folds: list[Split]) -> list[RunFold]:
+    return [RunFold(job, split) for split in folds]
 
 
 def test_folds_that_fit_are_counted_beside_what_they_share() -> None:
@@ -23,7 +29,7 @@ def test_a_fold_takes_at_least_its_weights_and_what_autograd_keeps(tmp_path: Pat
     needs = {}
     for network in (LAENet, STSTNet):
         job, folds = make_job(tmp_path, "run", network=network, batch_size=20)
-        needs[network] = measure(job, folds[:2], open_encoded(job), "32").fold
+        needs[network] = measure(folds_of(job, folds[:2]), open_encoded(job), "32").fold
         # The maps before and after the batch norm, of 8 or 16 filters, float32.
         maps = 2 * 20 * 28 * 28 * 4 * (8 if network is LAENet else 16)
         assert maps < needs[network] < 6 * maps
@@ -32,7 +38,7 @@ def test_a_fold_takes_at_least_its_weights_and_what_autograd_keeps(tmp_path: Pat
 
 def test_one_fold_alone_can_be_measured(tmp_path: Path) -> None:
     job, folds = make_job(tmp_path, "run")
-    assert measure(job, folds[:1], open_encoded(job), "32").fold > 0
+    assert measure(folds_of(job, folds[:1]), open_encoded(job), "32").fold > 0
 
 
 class Centred(nn.Module):
@@ -51,7 +57,7 @@ class Centred(nn.Module):
 def test_clips_that_act_on_each_other_are_recognised(tmp_path: Path) -> None:
     job, folds = make_job(tmp_path, "run", network=Centred)
     with pytest.raises(MerError, match="Centred: the clips of a batch act on each other"):
-        measure(job, folds, open_encoded(job), "32")
+        measure(folds_of(job, folds), open_encoded(job), "32")
 
 
 def test_sequences_are_left_to_processes(tmp_path: Path) -> None:

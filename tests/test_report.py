@@ -80,8 +80,11 @@ def test_brackets_in_a_path_are_printed(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_progress_collects_and_tells(capsys: pytest.CaptureFixture[str]) -> None:
-    outcomes = [Outcome("a/1", 1.0), Outcome("a/2", 0.0, "no [bold]images")]
-    assert report.show_progress(iter(outcomes), Path("/data/[red]/run"), 5, 2) == outcomes
+    run, other = Path("/data/[red]/run"), Path("/data/other")
+    ended = [(run, Outcome("a/1", 1.0)), (run, Outcome("a/2", 0.0, "no [bold]images"))]
+    assert report.show_progress(iter(ended), {run: (5, 2)}) == ended
     shown = capsys.readouterr().err
     assert "/data/[red]/run: 3 of 5 folds are finished already" in shown
     assert "fold a/2 failed: no [bold]images" in shown
+    report.show_progress(iter(ended), {run: (5, 2), other: (1, 0)})
+    assert "fold a/1 of /data/[red]/run done in 1.0 s (5/6)" in capsys.readouterr().err

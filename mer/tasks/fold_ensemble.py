@@ -41,7 +41,7 @@ class FoldEnsemble(pl.LightningModule):
         tasks: K classifications of one architecture and one loss, each with its fold's weights.
         steps: batches an epoch of each fold, most first.
         images: (N, C, H, W) float32, the encoded set, on the device to train on.
-        targets: (N,) class of each.
+        targets: (N,) class of each; (K, N) where folds of runs with other labels are among them.
         batch_size: clips a fold that are evaluated at a time.
         optimizer: parameters -> one of :data:`ELEMENTWISE`.
         scheduler: optimizer -> learning-rate scheduler, stepped once an epoch.
@@ -74,7 +74,7 @@ class FoldEnsemble(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.pixels = images.permute(0, 2, 3, 1)  # the base of a channels_last set: a row is one block
-        self.targets = targets.to(images.device)
+        self.targets = targets.to(images.device).expand(len(tasks), -1)
         self.batch_size = batch_size
         self.validation, self.test = validation, test
         self.every_epoch = every_epoch
@@ -220,7 +220,7 @@ class FoldEnsemble(pl.LightningModule):
         # Graphs are recorded without autocast's cache, whose copies would not be recorded again.
         with torch.autocast(rows.device.type, torch.bfloat16, enabled=lower, cache_enabled=False):
             losses, logits = vmap(call, randomness="different")(
-                weights, statistics, images, self.targets[rows], counted
+                weights, statistics, images, self.targets[: len(rows)].gather(1, rows), counted
             )
         return losses, logits.to(self.pixels.dtype)
 
@@ -246,7 +246,7 @@ class FoldEnsemble(pl.LightningModule):
         for losses, logits, batch in self._evaluate(self.validation):
             size = batch["size"]
             counted = torch.arange(logits.shape[1], device=size.device) < size[:, None]
-            right = (logits.argmax(dim=-1) == self.targets[batch["row"]]) & counted
+            right = (logits.argmax(dim=-1) == self.targets.gather(1, batch["row"])) & counted
             sums += torch.stack([torch.where(size > 0, losses * size, 0), right.sum(dim=1), size])
         return sums
 

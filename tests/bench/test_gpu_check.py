@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mer.bench import gpu_check
+from mer.bench import gpu_check, gpu_loops
 from tests.conftest import REPOSITORY
 
 LACKING = ("hydra", "omegaconf", "kornia", "wandb", "cv2", "python_calamine", "openpyxl", "safetensors")
@@ -23,13 +23,20 @@ sys.meta_path.insert(0, Lacking())
 sys.path.insert(0, {str(REPOSITORY)!r})
 """
 TINY = """
-from mer.bench import gpu_check
-for name, value in {"CLIPS": 24, "SUBJECTS": 4, "LOOP_EPOCHS": 12, "REPETITIONS": 1, "FRAMES": 5,
-                    "HEIGHT": 24, "WIDTH": 20, "ENCODED_CLIPS": 2, "FLOW_PAIRS": 2, "FLOW_SIDE": 48}.items():
-    setattr(gpu_check, name, value)
+from mer.bench import gpu_check, gpu_engine, gpu_loops
+sizes = {
+    gpu_loops: {"CLIPS": 24, "SUBJECTS": 4, "LOOP_EPOCHS": 12, "ENGINE_EPOCHS": 2, "REPETITIONS": 1},
+    gpu_engine: {"AGREEMENT_FOLDS": 1, "AGREEMENT_EPOCHS": 2, "SEEDS": (0,), "SCORE_EPOCHS": 1},
+    gpu_check: {"FRAMES": 5, "HEIGHT": 24, "WIDTH": 20, "ENCODED_CLIPS": 2, "FLOW_PAIRS": 2, "FLOW_SIDE": 48},
+}
+for module, values in sizes.items():
+    for name, value in values.items():
+        assert hasattr(module, name)
+        setattr(module, name, value)
 """
 
 
+@pytest.mark.timeout(400)  # it starts worker processes, which import everything
 def test_it_runs_where_hydra_kornia_wandb_and_opencv_are_not(tmp_path: Path) -> None:
     code = f"{BLOCKED}\n{TINY}\nraise SystemExit(gpu_check.main([]))"
     done = subprocess.run(
@@ -44,10 +51,17 @@ def test_it_runs_where_hydra_kornia_wandb_and_opencv_are_not(tmp_path: Path) -> 
     results = json.loads((tmp_path / "out/gpu_check.json").read_text())
     assert list(results) == ["machine", *(check.__name__ for check in gpu_check.CHECKS)]
     assert results["machine"]["device"] == "cpu"
-    for network in gpu_check.NETWORKS:
+    for network in gpu_loops.NETWORKS:
         figures = results["sequential_loops"][network]
         assert figures["loss"][1] < figures["loss"][0]
-        assert figures["bare_loso_s"] == pytest.approx(figures["bare_epoch_ms"] / 1000 * 4 * 800, rel=0.02)
+        assert figures["bare_loso_s"] == pytest.approx(figures["bare_epoch_ms"] / 1000 * 4 * 2, rel=0.02)
+    loso, agreement, scores = (
+        results[name] for name in ("ensemble_engine", "engine_agreement", "engine_scores")
+    )
+    assert (loso["folds"], loso["epochs"]) == (4, 2)
+    assert loso["ratio"] == pytest.approx(loso["bare_loso_s"] / loso["loso_s"], abs=0.2, rel=0.2)
+    assert agreement["largest_difference"] < 1e-4
+    assert len(scores["ensemble_uf1"]) == len(scores["processes_uf1"]) == 1
     assert "clips_per_s" in results["encodings_on_device"]["dynamic_image"]
     assert results["torch_tvl1"]["endpoint_error_px"] < 0.3 * results["torch_tvl1"]["no_flow_error_px"]
     assert "not_measured" in results["torch_tvl1"]["opencv"]

@@ -19,7 +19,8 @@ from mer.data.faces import FaceOptions, locate_all
 from mer.data.faces import _read as read_faces
 from mer.data.megc2019_uvos import read_clips
 from mer.ensemble_checkpoint import load_checkpoint
-from mer.ensemble_engine import Options, train_folds
+from mer.ensemble_chunk import Options
+from mer.ensemble_engine import train_folds
 from mer.errors import MerError
 from mer.runs._seal import read_sealed
 from tests import trust
@@ -241,24 +242,27 @@ def test_a_damaged_checkpoint_is_never_gone_on_from(
     job, folds = make_job(tmp_path, "run", epochs=2)
     with monkeypatch.context() as patch:  # keeps what would be removed at the end
         patch.setattr("mer.ensemble_engine.remove_checkpoints", lambda _: None)
-        list(train_folds(job, folds, 1, options=Options(device="cpu", checkpoint_every=1)))
+        list(train_folds(job, folds, 1, options=Options(devices=("cpu",), checkpoint_every=1)))
     [path] = job.run.glob("chunk-*.pt")
     whole = path.read_bytes()
-    expected = load_checkpoint(job, path)
-    assert expected is not None
+    loaded = load_checkpoint([job], path)
+    assert loaded is not None
+    expected = loaded.state
     capsys.readouterr()
     noticed = Counter[str]()
     copies = list(damage(whole, every=len(whole) // 150))
     for kind, content in copies:
         path.write_bytes(content)
-        found = load_checkpoint(job, path)
+        found = load_checkpoint([job], path)
         if found is None:
             noticed[kind] += 1
             trust.record("faults", f"{kind} in a checkpoint", "left aside")
         else:  # a byte between the parts of the archive
             trust.record("faults", f"{kind} in a checkpoint", "survived")
-            assert found["epochs_done"] == expected["epochs_done"]
-            assert all(torch.equal(found["weights"][name], w) for name, w in expected["weights"].items())
+            assert found.state["epochs_done"] == expected["epochs_done"]
+            assert all(
+                torch.equal(found.state["weights"][name], w) for name, w in expected["weights"].items()
+            )
     assert noticed["flipped byte"] > 100
     assert noticed["missing bytes"] == sum(kind == KINDS[1] for kind, _ in copies)
     said = capsys.readouterr().err.splitlines()

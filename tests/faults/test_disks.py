@@ -12,7 +12,8 @@ import pytest
 from mer import runs, status, table, wandb_log
 from mer.data.encoded import encode
 from mer.data.megc2019_uvos import read_clips
-from mer.ensemble_engine import Options, train_folds
+from mer.ensemble_chunk import Options
+from mer.ensemble_engine import train_folds
 from mer.errors import MerError, run_verb
 from tests import test_engine, test_ensemble_engine, trust
 from tests.faults.disks import another_user, fill, read_only, small_disk
@@ -97,7 +98,7 @@ def test_training(tmp_path: Path, disk: Path, together: bool, capsys: pytest.Cap
 
     def train() -> list[str]:
         if together:
-            options = Options(device="cpu", checkpoint_every=1)
+            options = Options(devices=("cpu",), checkpoint_every=1)
             return [outcome.error for outcome in train_folds(job, folds, 1, options=options)]
         return [outcome.error for outcome in test_engine.train(job, folds)]
 

@@ -198,6 +198,24 @@ def test_a_state_goes_on_where_it_was_read_also_for_some_of_the_folds(kept: list
         )
 
 
+def test_folds_of_other_labels_learn_their_own() -> None:
+    labels = torch.stack([TARGETS, TARGETS.flip(0), (TARGETS + 1) % 3])
+    rows = torch.tensor([[0, 1, 2, 3, 4]] * 3)
+    validation = [torch.arange(5, 10)] * 3
+    ensemble = make_ensemble(targets=labels, validation=validation, steps=[1] * 3)
+    ensemble.training_step({"row": rows}, 0)
+    ensemble.on_train_epoch_end()
+    for fold, task in enumerate(make_tasks()):
+        optimizer = torch.optim.Adam(task.network.parameters(), lr=1e-3)
+        task.loss(task(IMAGES[rows[fold]]), labels[fold][rows[fold]]).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        for name, expected in task.network.state_dict().items():
+            found = {**ensemble.weights, **ensemble.statistics}[f"task.network.{name}"][fold]
+            torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12, msg=f"fold {fold}: {name}")
+        loss = task.eval().loss(task(IMAGES[5:10]), labels[fold][5:10])
+        assert ensemble.metrics(fold)["val_loss"][0] == pytest.approx(loss.item(), rel=1e-9)
+
+
 def _copy(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _copy(inner) for key, inner in value.items()}
