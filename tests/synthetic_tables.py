@@ -39,7 +39,7 @@ OF_FACES = (SCORES, "confusion", "counts", "leakage", "spotting")
 PUBLISHED_FLOW = "megc2019_uvos"
 SIDE, WIDTH = 16, 0.125  # of the small networks that have a size, or a width
 STILL = 12  # frames before and after a clip in a recording
-DRAWN = {"subjects": 4, "clips_per_class": 1, "still": 1, "size": 32}
+DRAWN: dict[str, Any] = {"subjects": 4, "clips_per_class": 1, "still": 1, "size": 32}
 DRAWN |= {"length": [25, 30], "long_length": [65, 70]}
 Run = tuple[str, Home]  # variant, data and protocol
 
