@@ -68,7 +68,7 @@ $(foreach file,$(TABLE_FILES),$(eval $(call table_rule,$(file))))
 
 tables-smoke: $(INSTALLED)  ## every row of every table, one epoch of one fold on drawn faces, into runs/smoke
 	mkdir -p runs
-	$(BIN)/python -m pytest -n auto --basetemp runs/smoke tests/tables_smoke.py
+	$(BIN)/python -m pytest -n auto --dist loadgroup --basetemp runs/smoke tests/tables_smoke.py
 
 tables-synthetic-full: $(INSTALLED)  ## the same at full size, for days: published counts, all folds, seeds, epochs
 	$(BIN)/python -m tests.synthetic_tables runs/synthetic-full

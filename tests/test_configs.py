@@ -22,7 +22,7 @@ GROUPS = (
 )
 SHIPPED = [(group, name) for group in GROUPS for name in config.names(group)]
 # Sides below which a network refuses: the others take 28, or `size`, which their layers need.
-SMALLEST = {"alexnet": 63, "googlenet": 47, "vgg16": 32, "vgg19": 32}
+SMALLEST = {"alexnet": 63, "googlenet": 47, "vgg16": 32, "vgg19": 32, "learnet": 33}
 SMALLEST |= dict.fromkeys(("resnet34", "resnet50", "mobilenet", "mobilenetv2"), 33)
 
 
