@@ -58,8 +58,9 @@ def table_figure(table: Table, rows: Sequence[RowCells], title: str) -> Figure:
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"], fontsize=7)
         # Inside of their panel, where the neighbour's 0 does not make a 10 of this one's 1.
-        for tick, side in zip(axes.get_xticklabels(), ("left", "center", "right"), strict=True):
-            tick.set_horizontalalignment(side)
+        first, _, last = axes.get_xticklabels()
+        first.set_horizontalalignment("left")
+        last.set_horizontalalignment("right")
         names = ["\n".join(textwrap.wrap(row.row.label, 38)[:2]) for row in shown]
         axes.set_yticks(places, names if number == 0 else [""] * len(shown), fontsize=8, parse_math=False)
         axes.tick_params(length=0)
