@@ -25,6 +25,7 @@ from mer.plots import confusion_figure, image_sheet, save_figure
 from mer.scores import pooled_confusion, subset_scores
 from mer.selection import select
 from mer.spotting_summary import run_scores
+from mer.table_formats import SYNTHETIC_TITLE
 
 SHEET_CLIPS = 24
 COUNTS = ("clips", "videos", "expressions")
@@ -70,14 +71,15 @@ def show_progress(
 def conclude(folder: Path, clips: pd.DataFrame, encoded: EncodedSet, logger: Any) -> None:
     """Score a complete run, draw its pictures, log it where a logger is configured."""
     plan = runs.read_plan(folder)
-    title = " ".join(folder.parts[-5:])
+    drawn = SYNTHETIC_TITLE if plan.synthetic else ""
+    title = drawn + " ".join(folder.parts[-5:])
     if plan.clips:
         predictions = select(runs.read_predictions(folder), "last")
-        show_scores(subset_scores(predictions, plan.classes), str(folder))
+        show_scores(subset_scores(predictions, plan.classes), f"{drawn}{folder}")
         matrix = pooled_confusion(predictions, plan.classes)
         save_figure(confusion_figure(matrix, plan.classes, title), folder / "confusion.png")
     if plan.videos:
-        show_scores(run_scores(plan, *runs.read_spotting(folder)), f"{folder}: spotting")
+        show_scores(run_scores(plan, *runs.read_spotting(folder)), f"{drawn}{folder}: spotting")
     else:
         _draw_encoded(folder, plan, clips, encoded, title)
     name = logger.get("name") if logger is not None else None

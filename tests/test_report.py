@@ -39,6 +39,15 @@ def test_conclude_draws_and_prints(tmp_path: Path, capsys: pytest.CaptureFixture
         assert cells == [subset, str(int(row["clips"])), *shown]
 
 
+def test_drawn_faces_are_said_whatever_the_data_is_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conclude(make_run(tmp_path, synthetic=True), 3, None)
+    assert "SYNTHETIC DATA: " in capsys.readouterr().out.replace("\n", " ")
+    conclude(make_run(tmp_path / "other"), 3, None)
+    assert "SYNTHETIC" not in capsys.readouterr().out
+
+
 def test_two_channels_have_no_sheet(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     conclude(run, 2, None)

@@ -16,6 +16,7 @@ from mer.dashboard import clip_images, curves, papers, scoring, sizes, spotting_
 from mer.dashboard.overview import Row, row
 from mer.dashboard.pages import STATIC, environment, without_nan, write_page
 from mer.dashboard.run_data import Run, read_all
+from mer.data.progress import progress_bar
 from mer.data.roots import cache_dir
 from mer.errors import MerError
 from mer.selection import LAST, describe
@@ -88,12 +89,13 @@ def write(out: Path, runs_dir: Path, experiments: Path, *, clips: bool = True) -
     found = read_all(runs_dir)
     images, lacking = clip_images.find_images(found, cache_dir()) if clips else ({}, {})
     rows = []
-    for run in found:
-        content = run.plan.content if run.plan else ""
-        missing = lacking.get(content, "") if clips else "the dashboard was written with --no-clips"
-        one, view = _view(run, images.get(content), missing, out)
-        rows.append(one)
-        _write_run(made, out, run, one, view)
+    with progress_bar(show=True) as bar:
+        for run in bar.track(found, description="runs"):
+            content = run.plan.content if run.plan else ""
+            missing = lacking.get(content, "") if clips else "the dashboard was written with --no-clips"
+            one, view = _view(run, images.get(content), missing, out)
+            rows.append(one)
+            _write_run(made, out, run, one, view)
     tables = papers.read_tables(experiments, found, runs_dir)
     printed = sizes.read_printed(experiments)
     overview = {"rows": rows, "runs_dir": str(runs_dir), "tables": len(tables)}

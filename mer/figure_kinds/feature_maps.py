@@ -47,7 +47,9 @@ def draw(paper: str, arguments: Sequence[str]) -> list[Path]:
     if unknown := [number for number in options.figure if number not in there]:
         raise MerError(f"{paper} has no figure {unknown[0]} to draw; there are {', '.join(map(str, there))}")
     paths = []
-    for number in dict.fromkeys(options.figure or there):
+    numbers = list(dict.fromkeys(options.figure or there))
+    for at, number in enumerate(numbers, start=1):
+        print(f"figure {number} ({at}/{len(numbers)})", file=sys.stderr)  # of large networks: half a minute each
         if number not in FIGURES[paper]:
             paths.append(_draw_curves(options.overrides, options.run))
             continue
