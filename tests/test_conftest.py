@@ -37,12 +37,10 @@ def test_the_cache_is_the_test_s_own(tmp_path: Path) -> None:
 
 def test_a_datagram_is_refused_too(network: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
-        for send in (
-            lambda: plain.sendto(b"x", ("127.0.0.1", 9)),
-            lambda: plain.sendmsg([b"x"], [], 0, ("127.0.0.1", 9)),
-        ):
-            with pytest.raises(OSError, match="no network in tests"):
-                send()
+        with pytest.raises(OSError, match="no network in tests"):
+            plain.sendto(b"x", ("127.0.0.1", 9))
+        with pytest.raises(OSError, match="no network in tests"):
+            plain.sendmsg([b"x"], [], 0, ("127.0.0.1", 9))
     assert len(network.read_text(encoding="utf-8").splitlines()) == 2
     network.unlink()
 
