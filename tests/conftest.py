@@ -1,6 +1,7 @@
 """What every test runs under: a cache of its own, W&B offline, no network."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from runpy import run_path
@@ -11,6 +12,8 @@ REPOSITORY = Path(__file__).parents[1]
 NO_NETWORK = REPOSITORY / "tests" / "no_network"
 os.environ.setdefault("MER_TEST_NETWORK", os.devnull)  # until the first test names its own file
 run_path(str(NO_NETWORK / "sitecustomize.py"))
+# A shell starts what runs in the background deaf to Ctrl-C, and the processes that tests start inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 MEGC2019_UVOS = os.environ.get("MER_ROOT_MEGC2019_UVOS") or REPOSITORY.parent / "shared/data/megc2019_uvos"
 
 

@@ -26,6 +26,7 @@ from tests.faults.child import (
 from tests.faults.kills import check_readable
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
+ENOUGH = 200  # seconds, on a machine that others keep busy
 ENDS = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("terminated", 143)}
 TWO_WORKERS = (*TRAIN, "workers=2")
 ENSEMBLE = (*TRAIN, "engine=ensemble", "checkpoint_every=1")
@@ -70,13 +71,13 @@ def test_a_signal_to_the_group_ends_in_one_line(
     child = start(folder, *arguments)
     until(folder, child, moment)
     os.killpg(child.pid, number)
-    child.wait(60)
+    child.wait(ENOUGH)
     how, code = ENDS[number]
     said = error_lines(folder)
     assert child.returncode == code, said
     assert said[-1] == f"mer: {how}; {GOES_ON}"
     assert not any("Traceback" in line or "Error" in line for line in said), said
-    wait_for(lambda: not members(child.pid), 30)
+    wait_for(lambda: not members(child.pid), ENOUGH)
     kept = {path: path.stat().st_mtime_ns for path in run_of(folder).glob("fold-*/run.yaml")}
     assert all(runs.state(run_of(folder), fold) in ("done", "missing") for fold in FOLDS)
     if moment is a_checkpoint:
@@ -99,12 +100,12 @@ def test_a_worker_that_is_killed_alone_costs_its_fold(tmp_path: Path, number: si
     held = {pid for pid in members(child.pid) if pid != child.pid and holds_a_fold(pid)}
     assert held
     os.kill(held.pop(), number)
-    child.wait(60)
+    child.wait(ENOUGH)
     said = error_lines(folder)
     assert child.returncode == 1
     assert said[-1].startswith("mer: a worker process was killed, perhaps for want of memory")
     assert "workers=1" in said[-1]
-    wait_for(lambda: not members(child.pid), 30)
+    wait_for(lambda: not members(child.pid), ENOUGH)
     assert "failed" not in {runs.state(run_of(folder), fold) for fold in FOLDS}
     kind = "kill -9" if number == signal.SIGKILL else number.name
     trust.record("faults", f"{kind} of a worker", "exit code 1")

@@ -38,6 +38,6 @@ def lookup(host: object, *_: Any, **__: Any) -> NoReturn:
 
 
 if VARIABLE in os.environ:
-    for name in ("connect", "connect_ex", "sendto"):
+    for name in ("connect", "connect_ex", "sendto", "sendmsg"):
         guard(name)
     socket.getaddrinfo = lookup
