@@ -49,7 +49,7 @@ def draw(paper: str, arguments: Sequence[str]) -> list[Path]:
     paths = []
     numbers = list(dict.fromkeys(options.figure or there))
     for at, number in enumerate(numbers, start=1):
-        print(f"figure {number} ({at}/{len(numbers)})", file=sys.stderr)  # of large networks: half a minute each
+        print(f"figure {number} ({at}/{len(numbers)})", file=sys.stderr)  # a while, of large networks
         if number not in FIGURES[paper]:
             paths.append(_draw_curves(options.overrides, options.run))
             continue
