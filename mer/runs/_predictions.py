@@ -39,8 +39,9 @@ def read_predictions(run: Path, *, partial: bool = False) -> pd.DataFrame:
         raise MerError(f"{run}: clip {clip_name(tested[twice].iloc[0])} is tested in two folds")
     if pooled["seed"].nunique() > 1:
         raise MerError(f"{run}: holds folds of the seeds {some(sorted(map(str, set(pooled['seed']))))}")
-    if run.name.startswith("seed-") and run.name != (found := f"seed-{pooled['seed'].iloc[0]}"):
-        raise MerError(f"{run}: holds folds of {found}; it was copied: rename it back, and run this seed")
+    found = {f"seed-{seed}" for seed in pooled["seed"].unique()}  # none, of a run that only spots
+    if run.name.startswith("seed-") and found - {run.name}:
+        raise MerError(f"{run}: holds folds of {min(found)}; it was copied: rename it back, and run this seed")
     if not partial and len(tested) != plan.clips:
         raise MerError(f"{run}: {len(tested)} tested clips of {plan.clips}; remove the folder and run again")
     return pooled

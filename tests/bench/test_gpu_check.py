@@ -54,7 +54,7 @@ def test_it_runs_where_hydra_kornia_wandb_and_opencv_are_not(tmp_path: Path) -> 
     for network in gpu_loops.NETWORKS:
         figures = results["sequential_loops"][network]
         assert figures["loss"][1] < figures["loss"][0]
-        assert figures["bare_loso_s"] == pytest.approx(figures["bare_epoch_ms"] / 1000 * 4 * 2, rel=0.02)
+        assert figures["bare_loso_s"] == pytest.approx(figures["bare_epoch_ms"] / 1000 * 4 * 2, abs=0.06)
     loso, agreement, scores = (
         results[name] for name in ("ensemble_engine", "engine_agreement", "engine_scores")
     )

@@ -31,7 +31,9 @@ OTHERS = {
     for name, make in BUILT.items()
     if isinstance(make.func, type) and issubclass(make.func, SVM | FeatureDifference | TimeContrastNet)
 }
-SIZES = {"alexnet": 64, "googlenet": 48, "dual_inception": 28, "laenet": 28, "off_apexnet": 28, "ststnet": 28}
+SIZES = {"alexnet": 64, "googlenet": 48} | dict.fromkeys(
+    ("dual_inception", "laenet", "off_apexnet", "shallow", "ststnet"), 28
+)
 PARTS = 16  # of a fully connected layer of thousands
 BATCH = {"row": torch.tensor([[0, 1, 2], [4, 5, 4]]), "size": torch.tensor([3, 2])}
 
