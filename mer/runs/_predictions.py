@@ -41,7 +41,9 @@ def read_predictions(run: Path, *, partial: bool = False) -> pd.DataFrame:
         raise MerError(f"{run}: holds folds of the seeds {some(sorted(map(str, set(pooled['seed']))))}")
     found = {f"seed-{seed}" for seed in pooled["seed"].unique()}  # none, of a run that only spots
     if run.name.startswith("seed-") and found - {run.name}:
-        raise MerError(f"{run}: holds folds of {min(found)}; it was copied: rename it back, and run this seed")
+        raise MerError(
+            f"{run}: holds folds of {min(found)}; it was copied: rename it back, and run this seed"
+        )
     if not partial and len(tested) != plan.clips:
         raise MerError(f"{run}: {len(tested)} tested clips of {plan.clips}; remove the folder and run again")
     return pooled
