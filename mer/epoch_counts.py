@@ -101,10 +101,8 @@ def count_run(key: RunKey, runs_dir: Path) -> EpochCounts | None:
         MerError: the run folder is damaged, or its folds do not fit together.
     """
     folder = key.folder(runs_dir)
-    if not (folder / "plan.yaml").exists():
-        return None
-    plan = runs.read_plan(folder)
-    if any(runs.state(folder, fold) != "done" for fold in plan.folds):
+    plan = runs.finished_plan(folder)
+    if plan is None:
         return None
     predictions = runs.read_predictions(folder)
     last = int(predictions["epoch"].max())

@@ -98,10 +98,8 @@ def read_candidate(choice: Choice, runs_dir: Path) -> Candidate | None:
         each = []
         for key in keys:
             folder = key.folder(runs_dir)
-            if not (folder / "plan.yaml").exists():
-                return None
-            plan = runs.read_plan(folder)
-            if any(runs.state(folder, fold) != "done" for fold in plan.folds):
+            plan = runs.finished_plan(folder)
+            if plan is None:
                 return None
             first = first or plan
             _check_config(folder, group, choice.groups, plan.config, first.config)

@@ -29,7 +29,17 @@ from mer.runs._fold import (
     read_record,
     state,
 )
-from mer.runs._plan import BASE_VARIANT, NEUTRAL_KEYS, Plan, RunKey, find, flat, read_plan, start
+from mer.runs._plan import (
+    BASE_VARIANT,
+    NEUTRAL_KEYS,
+    Plan,
+    RunKey,
+    find,
+    finished_plan,
+    flat,
+    read_plan,
+    start,
+)
 from mer.runs._predictions import KEY, read_predictions
 from mer.runs._spotting import read_spotting, write_spotting
 
@@ -46,6 +56,7 @@ __all__ = [
     "failure",
     "find",
     "finish",
+    "finished_plan",
     "flat",
     "fold_folder",
     "read_metrics",

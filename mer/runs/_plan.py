@@ -119,6 +119,18 @@ def read_plan(run: Path) -> Plan:
     return plan
 
 
+def finished_plan(run: Path) -> Plan | None:
+    """The plan of a run whose folds are all done; None where there is no run, or a fold is missing.
+
+    Raises:
+        MerError: the plan cannot be read.
+    """
+    if not (run / "plan.yaml").exists():
+        return None
+    plan = read_plan(run)
+    return plan if all(state(run, fold) == "done" for fold in plan.folds) else None
+
+
 def _check_names(plan: Plan) -> None:
     """Raise ValueError for what cannot name a class or a folder: only a hand writes such a plan."""
     names = [*plan.classes, *plan.folds]

@@ -196,10 +196,8 @@ def _float(text: str) -> float | str:
 def _read_run(key: RunKey, runs_dir: Path) -> Run | None:
     """A complete run, None where there is none."""
     folder = key.folder(runs_dir)
-    if not (folder / "plan.yaml").exists():
-        return None
-    plan = runs.read_plan(folder)
-    if any(runs.state(folder, fold) != "done" for fold in plan.folds):
+    plan = runs.finished_plan(folder)
+    if plan is None:
         return None
     for fold in plan.folds:
         check_made_as(key, runs.read_record(folder, fold), folder)
