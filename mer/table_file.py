@@ -200,10 +200,8 @@ def _row(path: Path, number: int, value: Any, columns: list[str], footnotes: Map
     if len(fields.keys() & {"variant", "not_run", "kind"}) != 1:
         raise MerError(f"{path}: {where}: exactly one of variant, not_run and kind is needed")
     variant = fields.get("variant")
-    if variant is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", variant):
-        raise MerError(
-            f"{path}: {where}.variant={variant}: <experiment>/<variant> is needed, such as laenet/base"
-        )
+    if variant is not None:
+        variant_parts(path, where, variant)
     printed = {}
     for key, cell in fields.get("paper", {}).items():
         if key not in columns:
@@ -252,6 +250,20 @@ def _compare(path: Path, value: list[Any], rows: tuple[Row, ...]) -> tuple[tuple
                 f"there are {'; '.join(labels)}"
             )
     return tuple((first, second) for first, second in pairs)
+
+
+def variant_parts(path: Path, where: str, variant: str) -> tuple[str, str]:
+    """The experiment and the variant that a row names as ``<experiment>/<variant>``.
+
+    Raises:
+        MerError: it names none.
+    """
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", variant):
+        raise MerError(
+            f"{path}: {where}.variant={variant}: <experiment>/<variant> is needed, such as laenet/base"
+        )
+    experiment, _, name = variant.partition("/")
+    return experiment, name
 
 
 def checked(

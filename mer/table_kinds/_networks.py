@@ -18,6 +18,7 @@ from mer import config
 from mer.errors import MerError
 from mer.prepare import make_encoding
 from mer.runs import BASE_VARIANT
+from mer.table_file import variant_parts
 
 FIELDS: Mapping[str, Any] = {
     "variant": str,
@@ -103,9 +104,7 @@ def parameter_count(network: nn.Module) -> int:
 def _overrides(path: Path, where: str, fields: Mapping[str, Any]) -> list[str]:
     if "network" in fields:
         return [f"network={fields['network']}"]
-    experiment, separator, variant = fields["variant"].partition("/")
-    if not separator:
-        raise MerError(f"{path}: {where}.variant={experiment}: <experiment>/<variant> is needed")
+    experiment, variant = variant_parts(path, where, fields["variant"])
     chosen = [] if variant == BASE_VARIANT else [f"variant={experiment}/{variant}"]
     return [f"experiment={experiment}", *chosen]
 

@@ -11,6 +11,7 @@ from mer.print_notes import footnote_text, read_footnotes
 from mer.runs import NEUTRAL_KEYS
 from mer.table_file import checked as checked
 from mer.table_file import line as line
+from mer.table_file import variant_parts as variant_parts
 from mer.table_formats import Grid, Marks
 from mer.table_results import Record
 

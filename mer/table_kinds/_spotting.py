@@ -1,6 +1,5 @@
 """Reads a table of kind ``spotting``: its file, and the runs that it shows."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -149,10 +148,8 @@ def _row(path: Path, number: int, value: Any, columns: list[str], options: SpotO
     if len(cells.keys() & {"variant", "not_run"}) != 1:
         raise MerError(f"{path}: {where}: exactly one of variant and not_run is needed")
     variant = cells.get("variant")
-    if variant is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", variant):
-        raise MerError(
-            f"{path}: {where}.variant={variant}: <experiment>/<variant> is needed, such as timecontrast/base"
-        )
+    if variant is not None:
+        schema.variant_parts(path, where, variant)
     paper = {}
     for key, printed in schema.read_printed(path, f"{where}.paper", cells.get("paper"), columns).items():
         try:

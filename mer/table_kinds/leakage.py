@@ -114,9 +114,7 @@ def read_rows(request: Mapping[str, Any], path: Path, overrides: Sequence[str]) 
     for number, value in enumerate(top["rows"], start=1):
         where = schema.place(number, value)
         fields = schema.checked(path, where, value, {"label": str, "variant": str}, {"notes": list})
-        experiment, separator, variant = fields["variant"].partition("/")
-        if not separator or not experiment or not variant:
-            raise MerError(f"{path}: {where}.variant={fields['variant']}: <experiment>/<variant> is needed")
+        experiment, variant = schema.variant_parts(path, where, fields["variant"])
         counts, stored = [], []
         for seed in seeds:
             key = RunKey(experiment, variant, data, top["protocol"], seed, tag)

@@ -136,9 +136,7 @@ def _read_rows(request: Mapping[str, Any], path: Path, overrides: Sequence[str])
         where = schema.place(number, value)
         optional = {"notes": list, "seeds": list, "epochs": int}
         fields = schema.checked(path, where, value, {"label": str, "variant": str}, optional)
-        experiment, separator, variant = fields["variant"].partition("/")
-        if not separator or not experiment or not variant:
-            raise MerError(f"{path}: {where}.variant={fields['variant']}: <experiment>/<variant> is needed")
+        experiment, variant = schema.variant_parts(path, where, fields["variant"])
         seeds, epochs = fields.get("seeds", [0]), fields.get("epochs", 1)
         whole = all(isinstance(seed, int) and seed >= 0 for seed in seeds)
         if not seeds or not whole or len(set(seeds)) < len(seeds) or epochs < 1:
