@@ -93,7 +93,7 @@ def read_candidate(choice: Choice, runs_dir: Path) -> Candidate | None:
         MerError: a damaged run, inner folds that were trained under another config, or epochs that were not
             kept.
     """
-    parts, first = [], None
+    parts, first, last = [], None, 0
     for group, keys in choice.runs().items():
         each = []
         for key in keys:
@@ -105,12 +105,13 @@ def read_candidate(choice: Choice, runs_dir: Path) -> Candidate | None:
             _check_config(folder, group, choice.groups, plan.config, first.config)
             if plan.content != first.content:
                 raise MerError(f"{folder}: other data than that of {choice.key.folder(runs_dir)}")
-            each.append(_last_epochs(runs.read_predictions(folder), choice.epochs, folder))
+            predictions = runs.read_predictions(folder)
+            last = last or int(predictions["epoch"].max())
+            each.append(_last_epochs(predictions, choice.epochs, folder))
         parts.append(_mean(each).assign(**{GROUP: group}))
     folder = choice.key.folder(runs_dir)
     assert first is not None
-    epochs = int(runs.read_predictions(folder)["epoch"].max())
-    record = make_record(choice.key, runs_dir, first, first.folds, epochs=epochs, select=EVERY_GROUP)
+    record = make_record(choice.key, runs_dir, first, first.folds, epochs=last, select=EVERY_GROUP)
     return Candidate(folder, record, pd.concat(parts, ignore_index=True))
 
 

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mer.errors import MerError
 from mer.print_notes import footnote_text, read_footnotes
 from mer.runs import NEUTRAL_KEYS
+from mer.statistics import METRICS
 from mer.table_file import checked as checked
 from mer.table_file import line as line
 from mer.table_file import variant_parts as variant_parts
@@ -131,6 +134,32 @@ def difference(ours: float | None, printed: Printed | None, decimals: int = 0) -
         return ""
     value = round(ours - printed.value, decimals)
     return f"{value:+.{decimals}f}" if value else "0"
+
+
+@dataclass(frozen=True)
+class ScoreColumn:
+    """A column of scores: its heading, and which score of which clips (``all``, or a database) it shows."""
+
+    header: str
+    metric: str
+    subset: str
+
+
+def read_score_column(path: Path, key: str, value: Any) -> ScoreColumn:
+    """``columns.<key>`` of a table of scores.
+
+    Raises:
+        MerError: another key, or an unknown metric.
+    """
+    fields = checked(path, f"columns.{key}", value, {"subset": str, "metric": str, "header": str}, {})
+    choice(path, f"columns.{key}.metric", fields["metric"], METRICS)
+    return ScoreColumn(fields["header"], fields["metric"], fields["subset"])
+
+
+def mean_and_spread(values: Sequence[float], decimals: int = 4, sign: str = "") -> str:
+    """``mean ± standard deviation`` (n - 1), of one value itself; ``sign="+"`` shows it always."""
+    mean = f"{np.mean(values):{sign}.{decimals}f}"
+    return f"{mean} ± {np.std(values, ddof=1):.{decimals}f}" if len(values) > 1 else mean
 
 
 class Notes:

@@ -28,13 +28,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mer import selection
 from mer.epoch_counts import RULES, EpochCounts, check_together, count_run, read_counts, write_counts
 from mer.errors import MerError
 from mer.runs import BASE_VARIANT, RunKey
-from mer.statistics import METRICS
 from mer.table_formats import SYNTHETIC_TITLE, Grid, Sheet
 from mer.table_kinds import _schema as schema
 from mer.table_results import SYNTHETIC
@@ -67,13 +64,6 @@ class Leak:
     counts: list[EpochCounts]
     stored: list[Path]
     missing: str
-
-
-@dataclass(frozen=True)
-class _Column:
-    header: str
-    metric: str
-    subset: str
 
 
 def lay_out(request: Mapping[str, Any], path: Path, overrides: Sequence[str]) -> Sheet:
@@ -134,7 +124,7 @@ def read_rows(request: Mapping[str, Any], path: Path, overrides: Sequence[str]) 
 
 def _sheet(request: Mapping[str, Any], path: Path, overrides: Sequence[str], rows: Sequence[Leak]) -> Sheet:
     top = _top(request, path)
-    columns = [_column(path, str(key), value) for key, value in top["columns"].items()]
+    columns = [schema.read_score_column(path, str(key), value) for key, value in top["columns"].items()]
     notes = schema.Notes(path, top.get("footnotes", {}))
     header = ["method", "seeds"]
     for column in columns:
@@ -188,30 +178,24 @@ def _seeds(path: Path, top: Mapping[str, Any], given: Mapping[str, str]) -> list
     return [int(word) for word in words]
 
 
-def _column(path: Path, key: str, value: Any) -> _Column:
-    fields = schema.checked(path, f"columns.{key}", value, {"subset": str, "metric": str, "header": str}, {})
-    schema.choice(path, f"columns.{key}.metric", fields["metric"], METRICS)
-    return _Column(fields["header"], fields["metric"], fields["subset"])
-
-
 def _missing(variant: str, data: str, protocol: str) -> str:
     experiment, _, name = variant.partition("/")
     what = f"experiment={experiment}" if name == BASE_VARIANT else f"variant={variant}"
     return f"{NOT_RUN}: `mer train {what} data={data} protocol={protocol} store=every_epoch` makes it"
 
 
-def _values(counts: Sequence[EpochCounts], column: _Column) -> dict[str, list[float]]:
+def _values(counts: Sequence[EpochCounts], column: schema.ScoreColumn) -> dict[str, list[float]]:
     """By rule, a score a seed."""
     return {rule: [each.score(rule, column.metric, column.subset) for each in counts] for rule in RULES}
 
 
-def _cells(counts: Sequence[EpochCounts], column: _Column) -> list[str]:
+def _cells(counts: Sequence[EpochCounts], column: schema.ScoreColumn) -> list[str]:
     if not counts:
         return [NOT_RUN, *[NOT_RUN, ""] * (len(RULES) - 1)]
     values = _values(counts, column)
-    cells = [_spread(values[selection.LAST], 4)]
+    cells = [schema.mean_and_spread(values[selection.LAST])]
     for rule in RULES[1:]:
-        cells += [_spread(values[rule], 4), _spread(_points(values, rule), 2, "+")]
+        cells += [schema.mean_and_spread(values[rule]), schema.mean_and_spread(_points(values, rule), 2, "+")]
     return cells
 
 
@@ -221,12 +205,7 @@ def _points(values: Mapping[str, Sequence[float]], rule: str) -> list[float]:
     return [round(100 * (score - last), 10) + 0.0 for score, last in pairs]
 
 
-def _spread(values: Sequence[float], decimals: int, sign: str = "") -> str:
-    mean = f"{np.mean(values):{sign}.{decimals}f}"
-    return f"{mean} ± {np.std(values, ddof=1):.{decimals}f}" if len(values) > 1 else mean
-
-
-def _flat(rows: Sequence[Leak], columns: Sequence[_Column]) -> Grid:
+def _flat(rows: Sequence[Leak], columns: Sequence[schema.ScoreColumn]) -> Grid:
     """One line a row, column, rule and seed."""
     lines: list[list[str]] = []
     for row in rows:

@@ -32,9 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from mer.errors import MerError
 from mer.nested_choice import (
@@ -68,25 +66,6 @@ class _Row:
     choice: Choice
     stored: Path | None
     candidate: Candidate | None
-
-
-@dataclass(frozen=True)
-class _Column:
-    header: str
-    metric: str
-    subset: str
-
-    def of(self, predictions: pd.DataFrame) -> pd.DataFrame:
-        """The clips that it shows."""
-        return predictions if self.subset == ALL else predictions[predictions["database"] == self.subset]
-
-    def score(self, predictions: pd.DataFrame, classes: Sequence[str]) -> float:
-        shown = self.of(predictions)
-        if shown.empty:
-            raise MerError(
-                f"no database {self.subset}; there are {', '.join(sorted(set(predictions['database'])))}"
-            )
-        return float(score_matrices(pooled_confusion(shown, classes), self.metric))
 
 
 def lay_out(request: Mapping[str, Any], path: Path, overrides: Sequence[str]) -> Sheet:
@@ -161,7 +140,9 @@ def _read_rows(request: Mapping[str, Any], path: Path, overrides: Sequence[str])
 def _sheet(request: Mapping[str, Any], path: Path, overrides: Sequence[str], rows: Sequence[_Row]) -> Sheet:
     top = _top(request, path)
     inner, metric = top["inner"], top["inner"]["metric"]
-    columns = {str(key): _column(path, str(key), value) for key, value in top["columns"].items()}
+    columns = {
+        str(key): schema.read_score_column(path, str(key), value) for key, value in top["columns"].items()
+    }
     notes = schema.Notes(path, top.get("footnotes", {}))
     there = [row for row in rows if row.candidate]
     candidates = [row.candidate for row in rows if row.candidate]
@@ -179,8 +160,8 @@ def _sheet(request: Mapping[str, Any], path: Path, overrides: Sequence[str], row
         lines.append(
             [
                 *(label, f"{times} of {len(chosen)}" if times else ""),
-                _spread(row.candidate.inner_scores(metric)),
-                *(f"{column.score(tested, classes):.4f}" for column in columns.values()),
+                schema.mean_and_spread(row.candidate.inner_scores(metric).tolist()),
+                *(f"{_score(column, tested, classes):.4f}" for column in columns.values()),
             ]
         )
     how = [
@@ -230,18 +211,25 @@ def _findings(there: Sequence[_Row], predictions: pd.DataFrame, chosen: Sequence
     return [*lines, "It takes clips as independent; those of a subject are not, so p is rather too small."]
 
 
-def _interval(column: _Column, predictions: pd.DataFrame, classes: Sequence[str]) -> str:
-    low, high = bootstrap_interval(column.of(predictions), classes, column.metric)
-    return f"{column.score(predictions, classes):.4f} [{low:.4f}, {high:.4f}]"
+def _shown(column: schema.ScoreColumn, predictions: pd.DataFrame) -> pd.DataFrame:
+    """The clips that a column shows."""
+    shown = predictions if column.subset == ALL else predictions[predictions["database"] == column.subset]
+    if shown.empty:
+        there = ", ".join(sorted(set(predictions["database"])))
+        raise MerError(f"no database {column.subset}; there are {there}")
+    return shown
 
 
-def _column(path: Path, key: str, value: Any) -> _Column:
-    fields = schema.checked(path, f"columns.{key}", value, {"subset": str, "metric": str, "header": str}, {})
-    schema.choice(path, f"columns.{key}.metric", fields["metric"], METRICS)
-    return _Column(fields["header"], fields["metric"], fields["subset"])
+def _score(column: schema.ScoreColumn, predictions: pd.DataFrame, classes: Sequence[str]) -> float:
+    return float(score_matrices(pooled_confusion(_shown(column, predictions), classes), column.metric))
 
 
-def _quotes(path: Path, top: Mapping[str, Any], columns: Mapping[str, _Column]) -> list[list[str]]:
+def _interval(column: schema.ScoreColumn, predictions: pd.DataFrame, classes: Sequence[str]) -> str:
+    low, high = bootstrap_interval(_shown(column, predictions), classes, column.metric)
+    return f"{_score(column, predictions, classes):.4f} [{low:.4f}, {high:.4f}]"
+
+
+def _quotes(path: Path, top: Mapping[str, Any], columns: Mapping[str, schema.ScoreColumn]) -> list[list[str]]:
     lines = []
     for number, value in enumerate(top.get("quotes", []), start=1):
         where = f"quotes[{number}]"
@@ -266,7 +254,3 @@ def _missing(choice: Choice) -> str:
         f"{NOT_RUN}: `mer train -m {name} data={key.data}{more}`, and the same with "
         f"`protocol={choice.inner} protocol.outer={outer}`, make it"
     )
-
-
-def _spread(values: NDArray[np.float64]) -> str:
-    return f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}"
