@@ -51,27 +51,31 @@ def wandb_run(
         folder.mkdir(parents=True, exist_ok=True)
         # Two jobs that finish the last two folds of a run both log it.
         with filelock.FileLock(folder / "lock"):
-            run = wandb.init(
-                project=logger.get("project") or PROJECT,
-                entity=logger.get("entity"),
-                mode=mode,
-                id=id,
-                resume="allow",
-                force=mode == "online",  # without a key it would log nothing and say nothing
-                reinit="create_new",
-                name=name,
-                group=group,
-                job_type=job_type,
-                # W&B refuses tags of over 64 characters.
-                tags=[str(tag)[:64] for tag in (*tags, *(logger.get("tags") or ()))],
-                dir=folder.parent,
-                config=dict(config),
-                settings=_settings(),
-            )
-            with run:
-                yield run
-            if wandb.run is None:
-                wandb.teardown()  # finish() may return before the last records are on disk (0.31)
+            try:
+                run = wandb.init(
+                    project=logger.get("project") or PROJECT,
+                    entity=logger.get("entity"),
+                    mode=mode,
+                    id=id,
+                    resume="allow",
+                    force=mode == "online",  # without a key it would log nothing and say nothing
+                    reinit="create_new",
+                    name=name,
+                    group=group,
+                    job_type=job_type,
+                    # W&B refuses tags of over 64 characters.
+                    tags=[str(tag)[:64] for tag in (*tags, *(logger.get("tags") or ()))],
+                    dir=folder.parent,
+                    config=dict(config),
+                    settings=_settings(),
+                )
+                with run:
+                    yield run
+            finally:
+                # finish() may return before the last records are on disk, and a run that failed holds its id
+                # as long as the service lives (0.31).
+                if wandb.run is None:
+                    wandb.teardown()
             if mode == "offline":
                 _remove_older(folder, Path(run.settings.sync_dir), run.id)
     except Exception as error:

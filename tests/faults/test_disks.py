@@ -139,6 +139,8 @@ def test_logging_to_wandb(disk: Path) -> None:
     assert "the run is finished and kept, but W&B did not log it" in said
     filling.unlink()
     pd.testing.assert_frame_equal(runs.read_predictions(run), expected)
+    wandb_log.log_run(run, {"mode": "offline"})  # in the same process: the failed try does not hold the id
+    assert list((run / "wandb").glob("offline-run-*/*.wandb"))
 
 
 # --- read only ---
