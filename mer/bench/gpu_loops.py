@@ -27,8 +27,8 @@ ENGINE_EPOCHS = 800  # STSTNet's release
 LOOP_EPOCHS = 100  # of one fold in the sequential loops
 REPETITIONS = 3
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
-    "ststnet": partial(STSTNet, padding="release"),
-    "laenet": partial(LAENet, padding="release"),
+    "ststnet": STSTNet,
+    "laenet": LAENet,
 }
 Figures = dict[str, Any]
 

@@ -52,10 +52,10 @@ def _large(network: Callable[..., nn.Module], side: int) -> Case:
     )
 
 
-# STSTNet and LAENet in the same layout on both sides: convolutions padded by 2, as the release has it.
+# STSTNet and LAENet in the same layout on both sides, the one that they are trained in by default.
 CASES: dict[str, Case] = {
-    "ststnet": Case(network=partial(STSTNet, padding="release"), reference=ThreeStreams),
-    "laenet": Case(network=partial(LAENet, padding="release"), reference=partial(ThreeStreams, (3, 5))),
+    "ststnet": Case(network=STSTNet, reference=ThreeStreams),
+    "laenet": Case(network=LAENet, reference=partial(ThreeStreams, (3, 5))),
     "affectivenet": _large(AffectiveNet, 112),
     "originet": _large(OrigiNet, 128),
     "learnet": _large(LEARNet, 112),

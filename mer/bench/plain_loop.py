@@ -10,13 +10,14 @@ from torch.utils.data import DataLoader, TensorDataset
 
 
 class ThreeStreams(nn.Module):
-    """STSTNet (or with other widths LAENet) as separate streams, in the release's layout."""
+    """STSTNet (or with other widths LAENet) as separate streams, in the paper's layout or the release's."""
 
-    def __init__(self, widths: tuple[int, ...] = (3, 5, 8)) -> None:
+    def __init__(self, widths: tuple[int, ...] = (3, 5, 8), *, release: bool = False) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(nn.Conv2d(3, width, 3, padding=2) for width in widths)
+        padding = 2 if release else 1
+        self.convs = nn.ModuleList(nn.Conv2d(3, width, 3, padding=padding) for width in widths)
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths)
-        self.max_pool = nn.MaxPool2d(3, stride=3)
+        self.max_pool = nn.MaxPool2d(3, stride=3, padding=0 if release else 1)
         self.average_pool = nn.AvgPool2d(2, stride=2)
         self.dropout = nn.Dropout(0.5)
         self.fc = nn.Linear(sum(widths) * 25, 3)

@@ -25,8 +25,8 @@ BATCH_SIZE, SIDE, CLASSES = 256, 28, 3
 REPETITIONS = 20
 MATRIX, COPIED = 1024, 64 << 20  # side of the product; values of the copy, 256 MiB
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
-    "ststnet": partial(STSTNet, padding="release"),
-    "laenet": partial(LAENet, padding="release"),
+    "ststnet": STSTNet,
+    "laenet": LAENet,
 }
 
 

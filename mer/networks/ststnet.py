@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mer.errors import MerError
+from mer.networks.dropout import Dropout
 
 Padding = Literal["same", "release"]
 
@@ -53,7 +54,7 @@ class STSTNet(nn.Module):
         self.conv = nn.Conv2d(in_channels, filters, 3, padding=2 if release else 1)
         self.norm = nn.BatchNorm2d(filters)
         self.max_pool = nn.MaxPool2d(3, stride=3, padding=0 if release else 1)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.average_pool = nn.AvgPool2d(2, stride=2)
         self.fc = nn.Linear(filters * 5 * 5, num_classes)
 

@@ -63,7 +63,7 @@ def released_state(seed: int = 0) -> dict[str, torch.Tensor]:
 
 def authors_network(state: dict[str, torch.Tensor]) -> nn.Module:
     """The release's layout, three separate streams, with its weights."""
-    network = ThreeStreams()
+    network = ThreeStreams(release=True)
     ours = {}
     for name, value in state.items():
         layer, part = name.split(".")
