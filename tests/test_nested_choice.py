@@ -248,3 +248,10 @@ def test_bad_files(tmp_path: Path, old: str, new: str, message: str) -> None:
     path = write_table(tmp_path, TABLE.replace(old, new))
     with pytest.raises(MerError, match=message):
         sheet_of(path, [f"runs_dir={tmp_path}"])
+
+
+def test_a_column_of_a_database_that_is_not_there(tmp_path: Path) -> None:
+    write_choice(tmp_path / "runs", choice_of("one"), tested=0.9, inner=(0.9, 0.2))
+    path = write_table(tmp_path, TABLE.replace("subset: a,", "subset: smic,"))
+    with pytest.raises(MerError, match=r"no database smic, as columns\.a_acc of .* asks for; it holds a, b"):
+        sheet_of(path, [f"runs_dir={tmp_path / 'runs'}"])

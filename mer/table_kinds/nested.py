@@ -146,6 +146,8 @@ def _sheet(request: Mapping[str, Any], path: Path, overrides: Sequence[str], row
     notes = schema.Notes(path, top.get("footnotes", {}))
     there = [row for row in rows if row.candidate]
     candidates = [row.candidate for row in rows if row.candidate]
+    for key, column in columns.items():
+        _check_subset(path, key, column, candidates)
     subjects = group_subjects(candidates, inner["groups"]) if candidates else []
     chosen = choose(candidates, metric) if len(candidates) == len(rows) else []
     header = ["candidate", "chosen", f"inner {metric.upper()}", *(each.header for each in columns.values())]
@@ -211,13 +213,20 @@ def _findings(there: Sequence[_Row], predictions: pd.DataFrame, chosen: Sequence
     return [*lines, "It takes clips as independent; those of a subject are not, so p is rather too small."]
 
 
+def _check_subset(path: Path, key: str, column: schema.ScoreColumn, candidates: Sequence[Candidate]) -> None:
+    """Raise MerError where a column shows a database that a candidate was not tested on."""
+    for candidate in candidates:
+        there = sorted(set(candidate.of(TESTED)["database"]))
+        if column.subset not in (ALL, *there):
+            raise MerError(
+                f"{candidate.where}: no database {column.subset}, as columns.{key} of {path} asks for; "
+                f"it holds {', '.join(there)}"
+            )
+
+
 def _shown(column: schema.ScoreColumn, predictions: pd.DataFrame) -> pd.DataFrame:
     """The clips that a column shows."""
-    shown = predictions if column.subset == ALL else predictions[predictions["database"] == column.subset]
-    if shown.empty:
-        there = ", ".join(sorted(set(predictions["database"])))
-        raise MerError(f"no database {column.subset}; there are {there}")
-    return shown
+    return predictions if column.subset == ALL else predictions[predictions["database"] == column.subset]
 
 
 def _score(column: schema.ScoreColumn, predictions: pd.DataFrame, classes: Sequence[str]) -> float:
