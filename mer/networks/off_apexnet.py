@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from mer.errors import MerError
+from mer.networks.dropout import Dropout
 
 
 class OFFApexNet(nn.Module):
@@ -12,7 +13,8 @@ class OFFApexNet(nn.Module):
     A stream: conv 5x5/1 6 -> max pool 2 -> conv 5x5/1 16 -> max pool 2 -> 7x7x16 = 784. Concat 1568 -> FC
     1024 -> FC 1024 -> FC C. ReLU after each layer but the last, dropout after each FC 1024.
 
-    The two streams are the two groups of one grouped convolution: the same function, in one pass.
+    The two streams are the two groups of one grouped convolution, and maps are pooled before their ReLU: the
+    same function and gradients, in one pass over the image and with a quarter of the ReLUs.
 
     Args:
         in_channels: channels of the image, 2 (u, v) or 3 (u, v, strain). The strain is not read.
@@ -35,19 +37,19 @@ class OFFApexNet(nn.Module):
             )
         self.streams = nn.Sequential(
             nn.Conv2d(2, 2 * 6, 5, padding=2, groups=2),
-            nn.ReLU(inplace=True),
             nn.MaxPool2d(2),
+            nn.ReLU(inplace=True),
             nn.Conv2d(2 * 6, 2 * 16, 5, padding=2, groups=2),
-            nn.ReLU(inplace=True),
             nn.MaxPool2d(2),
+            nn.ReLU(inplace=True),
         )
         self.head = nn.Sequential(
             nn.Linear(2 * 16 * 7 * 7, 1024),
             nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(1024, 1024),
             nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(1024, num_classes),
         )
 

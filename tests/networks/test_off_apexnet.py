@@ -48,6 +48,19 @@ def test_the_groups_are_the_papers_two_streams() -> None:
     assert (logits[0] - logits[1]).abs().max() > 1e-3 * logits.abs().max()  # the images matter
 
 
+def test_pooled_before_relu_the_gradients_are_the_same() -> None:
+    network = OFFApexNet(in_channels=3, num_classes=3, dropout=0.0).double()
+    fill(network)
+    images = draw_images(4, 3, 28, 28).double()
+    torch.autograd.backward(network(images).square().sum())
+    weights = {name: value.detach().requires_grad_() for name, value in network.named_parameters()}
+    torch.autograd.backward(two_streams(weights, images).square().sum())
+    for name, value in network.named_parameters():
+        torch.testing.assert_close(value.grad, weights[name].grad)
+        assert value.grad is not None
+        assert value.grad.abs().max() > 0
+
+
 def test_the_strain_is_not_read() -> None:
     three, two = (OFFApexNet(in_channels=channels, num_classes=3) for channels in (3, 2))
     fill(three)
@@ -69,7 +82,7 @@ def test_dropout_follows_each_fc() -> None:
     assert isinstance(last, nn.Linear)
     with torch.no_grad():
         torch.testing.assert_close(network(draw_images(1, 3, 28, 28))[0], last.bias)
-    assert [type(layer) for layer in network.head].count(nn.Dropout) == 2
+    assert sum(isinstance(layer, nn.Dropout) for layer in network.head) == 2
 
 
 @pytest.mark.parametrize("in_channels", [1, 4])
