@@ -52,9 +52,11 @@ def _large(network: Callable[..., nn.Module], side: int) -> Case:
     )
 
 
-# STSTNet and LAENet in the same layout on both sides, the one that they are trained in by default.
+# On both sides STSTNet and LAENet in the layout that their experiments train.
 CASES: dict[str, Case] = {
-    "ststnet": Case(network=STSTNet, reference=ThreeStreams),
+    "ststnet": Case(
+        network=partial(STSTNet, padding="release"), reference=partial(ThreeStreams, release=True)
+    ),
     "laenet": Case(network=LAENet, reference=partial(ThreeStreams, (3, 5))),
     "affectivenet": _large(AffectiveNet, 112),
     "originet": _large(OrigiNet, 128),

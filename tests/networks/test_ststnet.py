@@ -23,7 +23,7 @@ def test_parameter_counts_of_the_papers(network: type[STSTNet], count: int) -> N
 @pytest.mark.parametrize("network", [STSTNet, LAENet])
 def test_layers_have_the_printed_sizes(network: type[STSTNet], padding: Padding) -> None:
     module = network(in_channels=3, num_classes=3, padding=padding)
-    convolved = module.conv(torch.zeros(2, 3, 28, 28))
+    convolved = module.conv(module.border(torch.zeros(2, 3, 28, 28)))
     assert convolved.shape[-1] == (30 if padding == "release" else 28)
     assert module.max_pool(convolved).shape[-2:] == (10, 10)
     assert module(torch.zeros(2, 3, 28, 28)).shape == (2, 3)
