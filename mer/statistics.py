@@ -20,7 +20,7 @@ SUBJECT = ["database", "subject"]  # a subject's name alone may occur in two dat
 
 
 def bootstrap_interval(
-    predictions: pd.DataFrame,
+    predictions: pd.DataFrame | Sequence[pd.DataFrame],
     classes: Sequence[str],
     metric: str,
     *,
@@ -36,7 +36,8 @@ def bootstrap_interval(
     A class that no drawn subject shows is left out of the mean over classes, as in `mer.metrics`.
 
     Args:
-        predictions: one row a clip: database, subject, clip, label, p_<class>...
+        predictions: one row a clip: database, subject, clip, label, p_<class>...; or several such tables of
+            the same clips, those of several seeds: in each draw of subjects the score is the mean of theirs.
         classes: the label map's classes.
         metric: ``accuracy``, ``f1``, ``uf1`` or ``uar``.
         draws: number of bootstrap samples.
@@ -50,15 +51,18 @@ def bootstrap_interval(
         (low, high), each 0..1. With one subject both are its score.
 
     Raises:
-        MerError: a clip twice (several epochs or seeds), an unknown label, a missing column, or an option
-            out of range.
+        MerError: a clip twice in a table (several epochs or seeds), tables of other clips, an unknown label,
+            a missing column, or an option out of range.
     """
     if draws < 1:
         raise MerError(f"draws={draws}: at least 1 is needed")
     if not 0 < level < 1:
         raise MerError(f"level={level}: between 0 and 1, 0.95 for instance")
-    check_one_row_a_clip(predictions)
-    subjects, matrices = grouped_confusions(predictions, classes, SUBJECT)
+    tables = [predictions] if isinstance(predictions, pd.DataFrame) else list(predictions)
+    _check_same_clips(tables)
+    counted = [grouped_confusions(table, classes, SUBJECT) for table in tables]
+    subjects = counted[0][0]
+    matrices = np.stack([matrix for _, matrix in counted], axis=1)  # (subjects, tables, K, K)
     database = subjects.get_level_values("database").to_numpy()
     strata = np.unique(database, return_inverse=True)[1] if within_database else np.zeros(len(subjects), int)
     random = np.random.default_rng(seed)
@@ -68,9 +72,8 @@ def bootstrap_interval(
         times[:, members] = random.multinomial(
             len(members), np.full(len(members), 1 / len(members)), size=draws
         )
-    num_classes = len(classes)
     pooled = times @ matrices.reshape(len(subjects), -1).astype(np.float64)
-    scores = score_matrices(pooled.reshape(draws, num_classes, num_classes), metric)
+    scores = score_matrices(pooled.reshape(draws, *matrices.shape[1:]), metric).mean(axis=1)
     low, high = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -217,6 +220,18 @@ def check_one_row_a_clip(predictions: pd.DataFrame) -> None:
     if (twice := predictions.duplicated(KEY)).any():
         clip = clip_name(predictions[twice].iloc[0])
         raise MerError(f"clip {clip} stands twice: take one seed, and one epoch a fold (mer.selection)")
+
+
+def _check_same_clips(tables: Sequence[pd.DataFrame]) -> None:
+    """Raise MerError unless there are tables, and each has one row of each clip that the first has."""
+    if not tables:
+        raise MerError("no predictions to score")
+    for table in tables:
+        check_one_row_a_clip(table)
+    first, *others = (table.set_index(KEY)["label"].sort_index() for table in tables)
+    for other in others:
+        if not first.equals(other):
+            raise MerError("the tables of several seeds hold other clips, or other labels, than the first")
 
 
 def _two_sided(b: int, c: int) -> float:

@@ -30,13 +30,13 @@ class Cell:
 
     @property
     def ours(self) -> str:
-        """Mean and spread over the seeds; of one run its score, with its interval where that is asked for."""
+        """Mean over the seeds; of several ± their spread; and the mean's interval where that is asked for."""
         if not self.scores:
             return self.absent
-        mean = f"{np.mean(self.scores):.4f}"
+        text = f"{np.mean(self.scores):.4f}"
         if len(self.scores) > 1:
-            return f"{mean} ± {np.std(self.scores, ddof=1):.4f}"
-        return f"{mean} [{self.interval[0]:.4f}, {self.interval[1]:.4f}]" if self.interval else mean
+            text += f" ± {np.std(self.scores, ddof=1):.4f}"
+        return f"{text} [{self.interval[0]:.4f}, {self.interval[1]:.4f}]" if self.interval else text
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,9 @@ def row_cells(
             for predictions, result in zip(shown, ours, strict=True)
         ]
         partial[home] = _row_partial(ours, 1 if row.majority else len(table.seeds))
-        if len(ours) == len(table.seeds) == 1 and not row.majority:
-            intervals |= _intervals(columns, ours[0])
+        whole = len(ours) == 1 or not partial[home]  # of some folds, seeds hold other clips
+        if len(ours) == len(table.seeds) and whole and not row.majority:
+            intervals |= _intervals(columns, ours)
     cells = []
     for column in table.columns:
         there = scores.get(column.home, [])
@@ -138,14 +139,14 @@ def row_cells(
         elif not row.not_run and (needs := missing(table, row.variant, column.data, lacking)):
             absent = f"{NOT_RUN}: needs {needs} under data.root"
         # Some folds against the paper's all would be a difference between two sets of clips.
-        whole = values if values and not partial[column.home] else []
+        compared = values if values and not partial[column.home] else []
         cells.append(
             Cell(
                 paper=row.paper.get(column.key, ""),
                 scores=values,
                 absent=absent,
                 interval=intervals.get(column.key),
-                difference=_difference(row.paper.get(column.key), whole),
+                difference=_difference(row.paper.get(column.key), compared),
             )
         )
     if len(table.homes) > 1:
@@ -228,12 +229,12 @@ def _scores(columns: Sequence[Column], predictions: pd.DataFrame, classes: Seque
     return scores
 
 
-def _intervals(columns: Sequence[Column], result: Result) -> dict[str, tuple[float, float]]:
+def _intervals(columns: Sequence[Column], ours: Sequence[Result]) -> dict[str, tuple[float, float]]:
     intervals = {}
     for column in columns:
-        subset = _subset(result.predictions, column)
-        if column.interval and len(subset):
-            intervals[column.key] = bootstrap_interval(subset, result.record.classes, column.metric)
+        subsets = [_subset(result.predictions, column) for result in ours]
+        if column.interval and len(subsets[0]):
+            intervals[column.key] = bootstrap_interval(subsets, ours[0].record.classes, column.metric)
     return intervals
 
 

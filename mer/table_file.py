@@ -40,7 +40,7 @@ class Column:
     header: str
     data: str
     protocol: str
-    interval: bool  # show how sure the score of a single run is
+    interval: bool  # show how sure the score is
 
     @property
     def home(self) -> Home:

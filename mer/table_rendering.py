@@ -107,10 +107,11 @@ def _how(table: Table, references: References, synthetic: bool) -> list[str]:
         how.append("Drawn faces: these numbers say nothing about people.")
     if len(table.seeds) > 1:
         how.append("Ours is the mean over the seeds ± their standard deviation (n - 1).")
-    elif any(column.interval for column in table.columns):
+    if any(column.interval for column in table.columns):
+        of_mean = "of the mean " if len(table.seeds) > 1 else ""
         how.append(
-            "[low, high] is the 95 % percentile bootstrap interval over subjects, of 2000 draws; numpy draws "
-            "them (seed 0), and another version of it may draw others."
+            f"[low, high] is the 95 % percentile bootstrap interval {of_mean}over subjects, of 2000 draws; "
+            "numpy draws them (seed 0), and another version of it may draw others."
         )
     if any(row.paper for row in table.rows):
         how.append("The difference is ours - the paper's.")

@@ -174,6 +174,27 @@ def test_coverage() -> None:
     assert 87 <= inside <= 99
 
 
+def test_several_tables_have_the_interval_of_their_mean() -> None:
+    """Two subjects: a draw holds the first twice, the second twice or both, so the quantiles are known."""
+    first = make_predictions(["negative"] * 4, ["negative"] * 4, ["s1", "s1", "s2", "s2"])
+    second = make_predictions(["negative"] * 4, ["negative", *["positive"] * 3], ["s1", "s1", "s2", "s2"])
+    # Of s1 the mean accuracy is (1 + .5) / 2, of s2 (1 + 0) / 2.
+    assert bootstrap_interval([first, second], CLASSES, "accuracy") == (0.5, 0.75)
+    assert bootstrap_interval([second], CLASSES, "uf1") == bootstrap_interval(second, CLASSES, "uf1")
+    shuffled = second.sample(frac=1, random_state=0)
+    assert bootstrap_interval([first, shuffled], CLASSES, "accuracy") == (0.5, 0.75)
+
+
+def test_tables_of_other_clips_have_no_mean() -> None:
+    first = random_predictions(0)
+    with pytest.raises(MerError, match="hold other clips, or other labels"):
+        bootstrap_interval([first, first.iloc[1:]], CLASSES, "uf1")
+    with pytest.raises(MerError, match="hold other clips, or other labels"):
+        bootstrap_interval([first, first.assign(label=first["label"].to_numpy()[::-1])], CLASSES, "uf1")
+    with pytest.raises(MerError, match="no predictions"):
+        bootstrap_interval([], CLASSES, "uf1")
+
+
 def test_the_seed_decides() -> None:
     predictions = random_predictions(3)
     first = bootstrap_interval(predictions, CLASSES, "uf1", seed=1)

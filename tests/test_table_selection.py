@@ -173,12 +173,30 @@ def test_an_interval_stands_beside_the_score_of_one_run(tmp_path: Path) -> None:
     assert f"{line['Acc ours']} [{line['Acc low']}, {line['Acc high']}]" == grid[4][2]
 
 
-def test_several_seeds_show_their_spread_instead(tmp_path: Path) -> None:
-    write_run(tmp_path), write_run(tmp_path, seed=1)
+def test_several_seeds_have_a_spread_and_the_interval_of_their_mean(tmp_path: Path) -> None:
+    runs_of = [write_run(tmp_path, seed=seed) for seed in (0, 1)]
     columns = {"acc": {"subset": "all", "metric": "accuracy", "header": "Acc", "interval": True}}
-    markdown = render(write_table(tmp_path, columns=columns, rows=ROWS, footnotes={}, seeds=[0, 1]))
-    assert "±" in lines_of(markdown)[3][2]
-    assert "[" not in markdown
+    path = write_table(tmp_path, columns=columns, rows=ROWS, footnotes={}, seeds=[0, 1])
+    markdown = render(path)
+    low, high = bootstrap_interval(runs_of, CLASSES, "accuracy")
+    cell = lines_of(markdown)[3][2]
+    assert "±" in cell
+    assert cell.endswith(f" [{low:.4f}, {high:.4f}]")
+    assert "interval of the mean over subjects" in markdown
+    table.main([str(path), "--format", "csv", f"runs_dir={tmp_path / 'runs'}"])
+    line = pd.read_csv(path.with_suffix(".csv"), dtype=str).loc[0]
+    assert cell == f"{line['Acc ours']} ± {line['Acc ours sd']} [{line['Acc low']}, {line['Acc high']}]"
+
+
+def test_a_seed_that_has_not_run_leaves_no_interval(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path)
+    columns = {"acc": {"subset": "all", "metric": "accuracy", "header": "Acc", "interval": True}}
+    path = write_table(tmp_path, columns=columns, rows=ROWS, footnotes={}, seeds=[0, 1])
+    table.main([str(path), "--partial", f"runs_dir={tmp_path / 'runs'}"])
+    (cell,) = (line[2] for line in lines_of(capsys.readouterr().out) if line[1].startswith("ours, PARTIAL"))
+    assert float(cell) > 0
 
 
 def test_rendering_under_a_rule_imports_no_torch(tmp_path: Path) -> None:
