@@ -33,7 +33,7 @@ from mer.errors import MerError
 from mer.plots import save_figure
 from mer.prediction import predict_clip
 from mer.prediction_input import Encoded, Model, Options, Source, encode_clip, kind_of, load_model, shown
-from mer.prediction_json import as_json
+from mer.prediction_json import as_json, check_kept
 from mer.prediction_picture import draw_prediction
 from mer.prediction_summary import Done, made_by, print_summary
 from mer.prepare import make_encoding
@@ -61,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         threshold=options.threshold,
     )
     _check(options, sources)
+    for source in sources:
+        check_kept(options.out / f"{source.name}.json", source, options.checkpoint)
     model = load_model(
         options.checkpoint,
         trusted=options.trust,

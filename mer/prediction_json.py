@@ -35,6 +35,7 @@ the frames of a video are numbered from 1.
     ``intensity`` of the peak, ``emotion``, ``probabilities``.
 """
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mer.data.faces import Face
+from mer.errors import MerError
 from mer.prediction import Interval, Prediction
-from mer.prediction_input import Model, frames_read, shown
+from mer.prediction_input import Model, Source, frames_read, shown
 
 FORMAT = 1
 DIGITS = 6  # of probabilities: more is noise
@@ -93,6 +95,29 @@ def as_json(prediction: Prediction, model: Model, checkpoint: Path) -> dict[str,
         if prediction.intervals is None
         else [_interval(found, prediction, about.classes, fps) for found in prediction.intervals],
     }
+
+
+def check_kept(path: Path, source: Source, checkpoint: Path) -> None:
+    """Refuse to write over the prediction of another clip or checkpoint.
+
+    Args:
+        path: that is going to be written; nothing need be there.
+        source: the clip.
+        checkpoint: its path, as given.
+
+    Raises:
+        MerError: what lies there.
+    """
+    if not path.exists():
+        return
+    advice = "name another folder with --out, or remove the file"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        clip, by = found["input"]["path"], found["checkpoint"]["path"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise MerError(f"{path}: in the way, and no prediction of `mer predict`; {advice}") from error
+    if (clip, by) != (shown(source.path), shown(checkpoint)):
+        raise MerError(f"{path}: holds the prediction of {clip} by {by}, which would be lost; {advice}")
 
 
 def corners(face: Face) -> NDArray[np.float64]:

@@ -242,6 +242,23 @@ def test_a_command_ends_with_code_1_where_a_clip_failed(tmp_path: Path, run: Pat
     assert "Traceback" not in done.stderr
 
 
+def test_no_prediction_is_lost_to_another_clip_or_checkpoint(tmp_path: Path, run: Path) -> None:
+    first, second = (write_face(tmp_path / name / "clip") for name in "ab")
+    arguments = ["--out", str(tmp_path / "out"), "--no-pictures"]
+    predict.main([str(first), "-c", str(run), *arguments])
+    written = (tmp_path / "out/clip.json").read_bytes()
+    predict.main([str(first), "-c", str(run), *arguments])  # the same again
+    lost = r"out/clip\.json: holds the prediction of .*a/clip by .*run, which would be lost; name another"
+    with pytest.raises(MerError, match=lost):
+        predict.main([str(second), "-c", str(run), *arguments])
+    with pytest.raises(MerError, match=lost):
+        predict.main([str(first), "-c", str(run / "fold-a.s1"), *arguments])
+    assert (tmp_path / "out/clip.json").read_bytes() == written
+    (tmp_path / "out/clip.json").write_text("my notes")
+    with pytest.raises(MerError, match=r"clip\.json: in the way, and no prediction"):
+        predict.main([str(first), "-c", str(run), *arguments])
+
+
 def test_names_of_clips_are_each_their_own(tmp_path: Path) -> None:
     for name in ("a/x.mp4", "a/x.avi", "a/sub/x.mkv", "x.mp4"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
