@@ -25,6 +25,13 @@ FOLDER, COST = Path("bench"), Path("docs/cost.md")
 COMMAND = ["-m", "mer.bench"]
 LOOK_S = 2.0  # how long the machine is watched before each benchmark
 PACKAGES = ("torch", "pytorch-lightning", "numpy", "pandas", "opencv-contrib-python")
+TRIED = [
+    "What else was tried on the training step of STSTNet and LAENet, and left, since it brought a few",
+    "percent or none, on this kind of machine: `torch.compile`; blocks of images whose maps stay in a core's",
+    "cache; batch norm of the pooled maxima alone; convolution, ReLU, batch norm and pool as one numba",
+    "kernel.",
+    "",
+]
 Result = dict[str, Any]
 
 
@@ -156,7 +163,8 @@ def readme(results: dict[str, Result]) -> str:
         "",
     ]
     for name, result in results.items():
-        lines += [f"## {name}", "", *(_roofline(result) if name == "roofline" else []), *_figures(result), ""]
+        more = _roofline(result) if name == "roofline" else TRIED if name == "loso" else []
+        lines += [f"## {name}", "", *more, *_figures(result), ""]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
