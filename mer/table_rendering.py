@@ -108,7 +108,7 @@ def _how(table: Table, references: References, synthetic: bool) -> list[str]:
     if len(table.seeds) > 1:
         how.append("Ours is the mean over the seeds ± their standard deviation (n - 1).")
     if any(column.interval for column in table.columns):
-        of_mean = "of the mean " if len(table.seeds) > 1 else ""
+        of_mean = "of the mean, " if len(table.seeds) > 1 else ""
         how.append(
             f"[low, high] is the 95 % percentile bootstrap interval {of_mean}over subjects, of 2000 draws; "
             "numpy draws them (seed 0), and another version of it may draw others."

@@ -182,7 +182,7 @@ def test_several_seeds_have_a_spread_and_the_interval_of_their_mean(tmp_path: Pa
     cell = lines_of(markdown)[3][2]
     assert "±" in cell
     assert cell.endswith(f" [{low:.4f}, {high:.4f}]")
-    assert "interval of the mean over subjects" in markdown
+    assert "interval of the mean, over subjects" in markdown
     table.main([str(path), "--format", "csv", f"runs_dir={tmp_path / 'runs'}"])
     line = pd.read_csv(path.with_suffix(".csv"), dtype=str).loc[0]
     assert cell == f"{line['Acc ours']} ± {line['Acc ours sd']} [{line['Acc low']}, {line['Acc high']}]"
