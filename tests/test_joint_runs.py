@@ -148,7 +148,8 @@ class Noting(LAENet):
 
 
 def test_each_device_trains_chunks_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two devices are two processes; here both are the CPU."""
+    """Two devices are two processes; here both are the CPU. On a busy machine the first that is ready may
+    train both chunks before the second has started: then it is tried again."""
     notes = tmp_path / "notes"
     notes.mkdir()
     monkeypatch.setenv("MER_TEST_NOTES", str(notes))
@@ -156,14 +157,19 @@ def test_each_device_trains_chunks_of_its_own(tmp_path: Path, monkeypatch: pytes
         "PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[1]), os.environ["PYTHONPATH"]])
     )
     changes: dict[str, Any] = {"network": partial(Noting, dropout=0.0), "epochs": 2}
-    made = make_runs(tmp_path, names=("two/seed-0", "two/seed-1"), **changes)
-    ended = train(made, devices=("cpu", "cpu"), checkpoint_every=1)
-    assert [outcome.error for _, outcome in ended] == [""] * 6
     mine = {str(os.getpid())}  # which has tried a step, to measure it
-    assert len({path.name for path in notes.iterdir()} - mine) == 2
+    for attempt in range(4):
+        made = make_runs(tmp_path, names=(f"two-{attempt}/seed-0", f"two-{attempt}/seed-1"), **changes)
+        before = {path.name for path in notes.iterdir()}
+        ended = train(made, devices=("cpu", "cpu"), checkpoint_every=1)
+        assert [outcome.error for _, outcome in ended] == [""] * 6
+        processes = {path.name for path in notes.iterdir()} - mine - before
+        if len(processes) == 2:
+            break
+    assert len(processes) == 2
     alone = make_runs(tmp_path, names=("one/seed-0", "one/seed-1"), **changes)
     train(alone)
     for (job, folds), (expected, _) in zip(made, alone, strict=True):
         assert_same(job.run, expected.run, folds, 1e-4)
         assert runs.read_record(job.run, folds[0].fold)["device"].startswith("cpu, 3 folds")
-    assert not list(tmp_path.glob("two/*/chunk-*.pt"))
+    assert not list(tmp_path.glob("two-*/*/chunk-*.pt"))

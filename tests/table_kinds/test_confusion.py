@@ -135,13 +135,16 @@ def test_the_docstrings_example_shows_the_stored_predictions(tmp_path: Path) -> 
     shutil.copytree(EXPERIMENTS / "laenet", tmp_path / "laenet")
     path = write_table(tmp_path / "laenet", example("confusion"), "table6.yaml")
     sheet = sheet_of(path, [f"runs_dir={tmp_path / 'runs'}"])
-    stored = pd.read_parquet(EXPERIMENTS / "laenet/table4/laenet.base.seed-0.parquet")
+    stored = pd.concat(
+        map(pd.read_parquet, (EXPERIMENTS / "laenet/table4").glob("laenet.base.seed-*.parquet"))
+    )
     smic = stored[stored["database"] == "smic"]
     classes = ["negative", "positive", "surprise"]
     predicted = np.array(classes)[smic[[f"p_{name}" for name in classes]].to_numpy().argmax(axis=1)]
     shares = 100 * pd.crosstab(smic["label"].to_numpy(), predicted, normalize="index")
     ours = [line[3:6] for line in sheet.grid.lines if line[2] == "ours"]
     assert ours == [[f"{share:.2f}" for share in shares.loc[name, classes]] for name in classes]
+    assert stored["seed"].nunique() > 1
     assert [line[6] for line in sheet.grid.lines if line[2] == "ours"] == ["70", "51", "43"]
     assert "Counted at the last epoch." in sheet.how
 
