@@ -119,7 +119,7 @@ def _job(
         about = {"format": FORMAT, "clips": len(clips), "sha256": hashlib.sha256(images.data).hexdigest()}
         (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
         recipe = Recipe(
-            network=partial(STSTNet, dropout=dropout),
+            network=partial(STSTNet, padding="release", dropout=dropout),
             task=partial(Classification),
             optimizer=partial(torch.optim.Adam, lr=1e-3, fused=True),
             scheduler=None,

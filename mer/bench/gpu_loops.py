@@ -27,7 +27,7 @@ ENGINE_EPOCHS = 800  # STSTNet's release
 LOOP_EPOCHS = 100  # of one fold in the sequential loops
 REPETITIONS = 3
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
-    "ststnet": STSTNet,
+    "ststnet": partial(STSTNet, padding="release"),
     "laenet": LAENet,
 }
 Figures = dict[str, Any]

@@ -25,7 +25,7 @@ BATCH_SIZE, SIDE, CLASSES = 256, 28, 3
 REPETITIONS = 20
 MATRIX, COPIED = 1024, 64 << 20  # side of the product; values of the copy, 256 MiB
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
-    "ststnet": STSTNet,
+    "ststnet": partial(STSTNet, padding="release"),
     "laenet": LAENet,
 }
 
