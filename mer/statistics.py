@@ -99,22 +99,7 @@ def mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> tuple[int, int, float]
     classes = class_names(first)
     if set(class_names(second)) != set(classes):
         raise MerError(f"the rows to compare have other classes: {classes} and {class_names(second)}")
-    both = _right(first, classes).merge(
-        _right(second, classes), on=KEY, how="outer", suffixes=("_1", "_2"), indicator="where"
-    )
-    if len(alone := both[both["where"] != "both"]):
-        row = alone.iloc[0]
-        which = "first" if row["where"] == "left_only" else "second"
-        raise MerError(
-            f"the rows to compare have other clips: {clip_name(row)} is only in the {which} "
-            f"({len(alone)} such); compare runs on the same data"
-        )
-    if len(other := both[both["label_1"] != both["label_2"]]):
-        row = other.iloc[0]
-        raise MerError(
-            f"the rows to compare have other labels: {clip_name(row)} is {row['label_1']} in the first and "
-            f"{row['label_2']} in the second ({len(other)} such); compare runs on the same data"
-        )
+    both = _side_by_side(_right(first, classes), _right(second, classes))
     right, other_right = both["right_1"].to_numpy(dtype=bool), both["right_2"].to_numpy(dtype=bool)
     b, c = int((right & ~other_right).sum()), int((other_right & ~right).sum())
     return b, c, _two_sided(b, c)
@@ -228,10 +213,27 @@ def _check_same_clips(tables: Sequence[pd.DataFrame]) -> None:
         raise MerError("no predictions to score")
     for table in tables:
         check_one_row_a_clip(table)
-    first, *others = (table.set_index(KEY)["label"].sort_index() for table in tables)
-    for other in others:
-        if not first.equals(other):
-            raise MerError("the tables of several seeds hold other clips, or other labels, than the first")
+    for other in tables[1:]:
+        _side_by_side(tables[0][[*KEY, "label"]], other[[*KEY, "label"]])
+
+
+def _side_by_side(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Each clip once, with the columns of both; MerError where one has other clips or labels."""
+    both = first.merge(second, on=KEY, how="outer", suffixes=("_1", "_2"), indicator="where")
+    if len(alone := both[both["where"] != "both"]):
+        row = alone.iloc[0]
+        which = "first" if row["where"] == "left_only" else "second"
+        raise MerError(
+            f"the rows to compare have other clips: {clip_name(row)} is only in the {which} "
+            f"({len(alone)} such); compare runs on the same data"
+        )
+    if len(other := both[both["label_1"] != both["label_2"]]):
+        row = other.iloc[0]
+        raise MerError(
+            f"the rows to compare have other labels: {clip_name(row)} is {row['label_1']} in the first and "
+            f"{row['label_2']} in the second ({len(other)} such); compare runs on the same data"
+        )
+    return both
 
 
 def _two_sided(b: int, c: int) -> float:
