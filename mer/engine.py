@@ -4,6 +4,7 @@ One thread a fold, also for a fold alone: two threads sum in another order and g
 depends on (recipe, split, encoded set) only, so neither the number of workers nor the order matters.
 """
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 
@@ -100,6 +101,9 @@ _worker: tuple[Job, EncodedSet] | None = None
 
 def _start_worker(job: Job) -> None:
     global _worker
+    # Adam looks for a GPU at each step, which takes longer than its arithmetic on a small network; a worker
+    # needs none.
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
     use_one_thread()
     _worker = job, open_encoded(job)
 

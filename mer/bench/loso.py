@@ -85,11 +85,12 @@ def _measure(name: str, case: Case) -> dict[str, Any]:
         images = encoded.images[rows].contiguous()
         target = torch.tensor(targets(clips, CLASSES))[rows]
         reference = partial(train_epochs, images, target, case.reference, batch_size=case.batch_size)
-        threads = _best_threads(reference, case.epochs)
-        plain, ours, start_up = [], [], []
+        plain: dict[int, list[float]] = {threads: [] for threads in _thread_counts(workers)}
+        ours, start_up = [], []
         for repetition in range(REPETITIONS):
-            torch.set_num_threads(threads)
-            plain.append(reference(epochs=case.epochs))
+            for threads, seconds in plain.items():
+                torch.set_num_threads(threads)
+                seconds.append(reference(epochs=case.epochs))
             job = Job(
                 run=folder / f"run-{repetition}",
                 clips=clips,
@@ -114,26 +115,25 @@ def _measure(name: str, case: Case) -> dict[str, Any]:
             training = sum(outcome.seconds for outcome in outcomes) / workers
             ours.append(training / (len(outcomes) * case.epochs))
             start_up.append(wall - training)
-            print(f"{name} {repetition + 1}/{REPETITIONS}: plain {plain[-1]:.4f} s, ours {ours[-1]:.4f} s")
-    reference_s, ours_s = statistics.median(plain), statistics.median(ours)
+            last = min(seconds[-1] for seconds in plain.values())
+            print(f"{name} {repetition + 1}/{REPETITIONS}: plain {last:.4f} s, ours {ours[-1]:.4f} s")
+    medians = {threads: statistics.median(seconds) for threads, seconds in plain.items()}
+    best = min(medians, key=lambda threads: medians[threads])
+    reference_s, ours_s = medians[best], statistics.median(ours)
     return {
         "ratio": round(reference_s / ours_s, 2),
         "images": f"{len(rows)} of {case.side} px, batches of {case.batch_size}",
         "reference_s": round(reference_s, 4),
-        "reference_threads": threads,
+        "reference_threads": best,
+        "reference_s_by_threads": {str(threads): round(median, 4) for threads, median in medians.items()},
         "ours_s": round(ours_s, 4),
         "workers": workers,
         "start_up_s": round(statistics.median(start_up), 2),
-        "spread_reference_s": [round(min(plain), 4), round(max(plain), 4)],
+        "spread_reference_s": [round(min(plain[best]), 4), round(max(plain[best]), 4)],
         "spread_ours_s": [round(min(ours), 4), round(max(ours), 4)],
     }
 
 
-def _best_threads(reference: Any, epochs: int) -> int:
-    """The thread count at which the plain loop is fastest."""
-    seconds = {}
-    for threads in range(1, (os.cpu_count() or 1) + 1):
-        torch.set_num_threads(threads)
-        reference(epochs=min(2, epochs))
-        seconds[threads] = reference(epochs=min(8, epochs))
-    return min(seconds, key=lambda threads: seconds[threads])
+def _thread_counts(cores: int) -> list[int]:
+    """1, 2, 4... and all cores: the plain loop runs at each of them, and its best one is the reference."""
+    return sorted({*(2**k for k in range(cores.bit_length())), cores})

@@ -121,6 +121,13 @@ class FoldData(pl.LightningDataModule):
         """The same as :meth:`test_dataloader`."""
         return self._in_order(self.split.test)
 
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """The batch as it is where it lies on the device: Lightning would walk through it at each step."""
+        if batch["row"].device == device:
+            return batch
+        moved: Batch = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        return moved
+
     def _in_order(self, rows: Sequence[int]) -> DataLoader[Batch]:
         index = torch.tensor(rows)
         batches = list(torch.split(torch.arange(len(index)), self.batch_size))

@@ -84,15 +84,23 @@ def test_released_weights_give_the_authors_outputs(tmp_path: Path) -> None:
         assert not torch.allclose(ours(images), ours(images.flip(1)), atol=1.0)
 
 
-def test_fused_streams_have_the_gradients_of_separate_ones(tmp_path: Path) -> None:
+@pytest.mark.parametrize("training", [False, True])
+def test_fused_streams_have_the_gradients_of_separate_ones(tmp_path: Path, training: bool) -> None:
     state = released_state()
     torch.save(state, tmp_path / "a.pth")
     ours, theirs = load_released(tmp_path / "a.pth"), authors_network(state)
     images = torch.rand(4, 3, 28, 28, generator=torch.Generator().manual_seed(2)) * 255
-    for network in (ours.eval(), theirs):
-        torch.autograd.backward(network(images).square().sum())
+    outputs = []
+    for network in (ours, theirs):
+        dropout = network.get_submodule("dropout")
+        assert isinstance(dropout, nn.Dropout)
+        dropout.p = 0.0
+        outputs.append(network.train(training)(images))
+        torch.autograd.backward(outputs[-1].square().sum())
+    torch.testing.assert_close(*outputs, rtol=1e-5, atol=1e-3)
     separate = torch.cat([conv.weight.grad for conv in theirs.convs])  # type: ignore[union-attr]
     torch.testing.assert_close(ours.conv.weight.grad, separate, rtol=1e-4, atol=1e-1)
+    torch.testing.assert_close(ours.fc.weight.grad, theirs.fc.weight.grad, rtol=1e-4, atol=1e-1)  # type: ignore[union-attr]
 
 
 def test_released_file_errors(tmp_path: Path) -> None:
