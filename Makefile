@@ -18,7 +18,7 @@ setup: $(INSTALLED)  ## a virtual environment with the tested set of packages
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -c constraints.txt -e ".[dev,cluster,export,reports]"
+	$(BIN)/pip install -c constraints.txt -e ".[dev,cluster,export,fast,reports]"
 	touch $@
 
 demo: $(INSTALLED)  ## drawn faces, from frames to a table and pictures: two networks and two controls
@@ -36,7 +36,7 @@ test: $(INSTALLED)  ## all tests
 test-oldest:  ## the tests with the oldest dependencies that pyproject.toml admits, in .venv-oldest
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/pip install uv
-	.venv-oldest/bin/uv pip install --python .venv-oldest/bin/python --resolution lowest-direct -e ".[dev,cluster,export,reports]"
+	.venv-oldest/bin/uv pip install --python .venv-oldest/bin/python --resolution lowest-direct -e ".[dev,cluster,export,fast,reports]"
 	@# Old packages warn of each other; what they compute is what counts here.
 	.venv-oldest/bin/python -m pytest -n auto -W default
 

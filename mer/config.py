@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,6 +59,7 @@ _PACKAGES = (
     "torchvision",
     "pyarrow",
 )
+_EXTRAS = ("numba",)  # what decides a result where it is installed
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
@@ -253,7 +255,7 @@ def provenance() -> dict[str, Any]:
         "commit": commit or "unknown",
         "dirty": bool(dirty),
         "diff": diff,
-        "versions": {name: version(name) for name in _PACKAGES},
+        "versions": {name: version(name) for name in (*_PACKAGES, *filter(find_spec, _EXTRAS))},
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu(),

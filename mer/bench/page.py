@@ -26,10 +26,10 @@ COMMAND = ["-m", "mer.bench"]
 LOOK_S = 2.0  # how long the machine is watched before each benchmark
 PACKAGES = ("torch", "pytorch-lightning", "numpy", "pandas", "opencv-contrib-python")
 TRIED = [
-    "What else was tried on the training step of STSTNet and LAENet, and left, since it brought a few",
-    "percent or none, on this kind of machine: `torch.compile`; blocks of images whose maps stay in a core's",
-    "cache; batch norm of the pooled maxima alone; convolution, ReLU, batch norm and pool as one numba",
-    "kernel.",
+    "What else was tried on the training step of STSTNet and LAENet, and left, since on this kind of machine",
+    "it brought a few percent or nothing: `torch.compile`; blocks of images whose maps stay in a core's",
+    "cache; batch norm of the pooled maxima alone by torch's operations; huge pages; the convolution as a",
+    "numba kernel.",
     "",
 ]
 Result = dict[str, Any]

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from mer.errors import MerError
 from mer.networks.dropout import Dropout
+from mer.networks.relu_norm_pool import relu_norm_pool
 
 Padding = Literal["same", "release"]
 
@@ -68,7 +69,7 @@ class STSTNet(nn.Module):
                 f"{type(self).__name__} takes images of 28x28, not {images.shape[-2]}x{images.shape[-1]}: "
                 "set encoding.size=28"
             )
-        streams = self.max_pool(self.norm(torch.relu_(self.conv(self.border(images)))))
+        streams = relu_norm_pool(self.conv(self.border(images)), self.norm, self.max_pool)
         dropped = self.dropout(streams)
         if self.training:
             return self._pool_and_classify(dropped)

@@ -51,6 +51,10 @@ class Classification(pl.LightningModule):
         self.focal_gamma = focal_gamma if loss == "focal" else 0.0
         self.label_smoothing = label_smoothing
         self.register_buffer("class_weights", class_weights, persistent=False)
+        # Of this epoch: loss * clips, and clips. Lightning's own sums of what is logged each step take longer
+        # than the optimizer's step.
+        self._loss_sum: Tensor | float = 0.0
+        self._clips = 0
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, num_classes)."""
@@ -60,8 +64,14 @@ class Classification(pl.LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Loss of one batch."""
         loss = self.loss(self(batch["image"]), batch["target"])
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["target"]))
+        self._loss_sum = self._loss_sum + loss.detach() * len(batch["target"])
+        self._clips += len(batch["target"])
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the loss of the epoch's clips."""
+        self.log("train_loss", self._loss_sum / self._clips)
+        self._loss_sum, self._clips = 0.0, 0
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Log the loss and the accuracy of the validation subjects."""

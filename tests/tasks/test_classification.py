@@ -1,11 +1,17 @@
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from mer.errors import MerError
 from mer.networks import LAENet
 from mer.tasks import Classification
+from mer.tasks.epoch_log import EpochLog
+from mer.trainer import make_trainer, quiet_lightning
 
 
 @pytest.fixture
@@ -67,3 +73,18 @@ def test_predictions_are_probabilities_with_their_rows() -> None:
     )
     assert rows.tolist() == [4, 7]
     torch.testing.assert_close(probabilities.sum(1), torch.ones(2))
+
+
+def test_the_logged_loss_is_the_mean_over_the_epoch_s_clips() -> None:
+    """Batches of unequal size, a learning rate of 0: each epoch has the loss of the weights as they are."""
+    images, targets = torch.rand(7, 3, 2, 2), torch.tensor([0, 1, 2, 0, 1, 2, 0])
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    log = EpochLog()
+    batches = [{"image": images[:5], "target": targets[:5]}, {"image": images[5:], "target": targets[5:]}]
+    still = Classification(network, optimizer=partial(torch.optim.SGD, lr=0.0))
+    loader: DataLoader[Any] = DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+    with quiet_lightning():
+        make_trainer(2, log).fit(still, loader, loader)
+    expected = F.cross_entropy(network(images), targets).item()
+    for name in ("train_loss", "val_loss"):
+        assert log.table()[name].tolist() == pytest.approx([expected, expected], rel=1e-6)
