@@ -5,7 +5,8 @@ the workers, Lightning, logging, writing every fold, scores and pictures. The ba
 with the same network, optimizer, batch size and number of processes, one thread each; its clock runs when
 its processes are ready, and it writes nothing. They are interleaved. A run of more epochs and folds has less
 overhead: the whole of two lengths tells apart what an epoch costs, what a fold costs once, and what a run
-costs once, and so what is left at the composite's folds and the paper's epochs.
+costs once, and so what is left at the composite's folds and the paper's epochs. What a fold costs once holds
+its share of starting the workers, which a run of finished folds does not start: too much for more folds.
 """
 
 import multiprocessing
