@@ -41,7 +41,9 @@ EXPERIMENT = "experiment=ststnet"
 
 
 def measure() -> dict[str, Any]:
-    """Seconds of both; ``ratio`` is the bare loop's to the whole run's: 1 is no overhead, .85 is 15 %."""
+    """Seconds of both; ``ratio`` is the bare loop's to the whole's, of a LOSO over the composite for the
+    paper's epochs: 1 is no overhead, .85 is 15 %. ``measured`` is the run that it is told from.
+    """
     workers = WORKERS or os.cpu_count() or 1
     bare: list[float] = []
     short: list[float] = []
@@ -67,22 +69,23 @@ def measure() -> dict[str, Any]:
     epoch_s = max((long_s - short_s) / (LONG - SHORT), bare_s / LONG)
     fold_s = max(0.0, short_s - once_s - epoch_s * SHORT) / len(folds)
     composite = SUBJECTS / len(folds) * PAPER_EPOCHS
-    whole_loso_s = once_s + fold_s * SUBJECTS + epoch_s * composite
+    loso_s = once_s + fold_s * SUBJECTS + epoch_s * composite
+    overhead = 1 - bare_s / LONG * composite / loso_s
     return {
-        "ratio": round(bare_s / long_s, 3),
-        "overhead": round(1 - bare_s / long_s, 3),
-        "folds": len(folds),
-        "epochs": LONG,
-        "workers": workers,
-        "bare_s": round(bare_s, 2),
-        "whole_s": round(long_s, 2),
-        "once_a_run_s": round(once_s, 2),
-        "once_a_fold_s": round(fold_s, 3),
-        "of_the_composite": {
-            "folds": SUBJECTS,
-            "epochs": PAPER_EPOCHS,
-            "whole_s": round(whole_loso_s, 1),
-            "overhead": round(1 - bare_s / LONG * composite / whole_loso_s, 3),
+        "ratio": round(1 - overhead, 3),
+        "overhead": round(overhead, 3),
+        "folds": SUBJECTS,
+        "epochs": PAPER_EPOCHS,
+        "whole_s": round(loso_s, 1),
+        "measured": {
+            "folds": len(folds),
+            "epochs": LONG,
+            "workers": workers,
+            "bare_s": round(bare_s, 2),
+            "whole_s": round(long_s, 2),
+            "overhead": round(1 - bare_s / long_s, 3),
+            "once_a_run_s": round(once_s, 2),
+            "once_a_fold_s": round(fold_s, 3),
         },
     }
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from mer.errors import MerError
 FOLDER, COST = Path("bench"), Path("docs/cost.md")
 COMMAND = ["-m", "mer.bench"]
 LOOK_S = 2.0  # how long the machine is watched before each benchmark
-PACKAGES = ("torch", "pytorch-lightning", "numpy", "pandas", "opencv-contrib-python")
+PACKAGES = ("torch", "pytorch-lightning", "numpy", "pandas", "opencv-contrib-python", "numba")
 TRIED = [
+    "STSTNet and LAENet are trained with numba where it is installed (the extra `fast`), as by `make setup`.",
     "What else was tried on the training step of STSTNet and LAENet, and left, since on this kind of machine",
     "it brought a few percent or nothing: `torch.compile`; blocks of images whose maps stay in a core's",
     "cache; batch norm of the pooled maxima alone by torch's operations; huge pages; the convolution as a",
@@ -116,7 +118,7 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory_gib": round(memory, 1),
         "python": platform.python_version(),
-        **{name: version(name) for name in PACKAGES},
+        **{name: version(name) for name in PACKAGES if name != "numba" or find_spec("numba")},
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
 
@@ -175,7 +177,7 @@ def _machines(results: dict[str, Result]) -> list[str]:
 def provenance(result: Result) -> str:
     """One line: the machine and the versions of a result."""
     had = result["machine"]
-    packages = ", ".join(f"{name} {had[name]}" for name in PACKAGES)
+    packages = ", ".join(f"{name} {had[name]}" for name in PACKAGES if name in had)
     hardware = f"{had['processor']}, {had['cores']} cores, {had['memory_gib']:g} GiB"
     return f"{hardware}; Python {had['python']}, {packages}"
 
