@@ -123,10 +123,10 @@ def _measure(name: str, case: Case) -> dict[str, Any]:
     return {
         "ratio": round(reference_s / ours_s, 2),
         "images": f"{len(rows)} of {case.side} px, batches of {case.batch_size}",
-        "reference_s": round(reference_s, 4),
+        "reference_s": round(reference_s, 6),
         "reference_threads": best,
-        "reference_s_by_threads": {str(threads): round(median, 4) for threads, median in medians.items()},
-        "ours_s": round(ours_s, 4),
+        "reference_s_by_threads": {str(threads): round(median, 6) for threads, median in medians.items()},
+        "ours_s": round(ours_s, 6),
         "workers": workers,
         "start_up_s": round(statistics.median(start_up), 2),
         "spread_reference_s": [round(min(plain[best]), 4), round(max(plain[best]), 4)],

@@ -41,7 +41,7 @@ def test_the_last_line_is_one_json_object(
     assert (
         result["ratio"]
         == figures["ratio"]
-        == pytest.approx(figures["reference_s"] / figures["ours_s"], rel=0.1)
+        == pytest.approx(figures["reference_s"] / figures["ours_s"], rel=1e-3, abs=0.0051)
     )
 
 

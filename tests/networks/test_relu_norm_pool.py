@@ -1,4 +1,5 @@
 import copy
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -12,9 +13,12 @@ pytest.importorskip("numba", reason="needs the extra `fast`")
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """As each fold trains; pytest's process is left at it, which changes no other test."""
+def one_thread() -> Iterator[None]:
+    """As each fold trains."""
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def layers(channels: int, padding: int, eps: float = 1e-5) -> tuple[nn.BatchNorm2d, nn.MaxPool2d]:
