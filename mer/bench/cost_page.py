@@ -38,9 +38,10 @@ def cost_page(result: dict[str, Any], provenance: str) -> str:
         _table(result["clips"], ["train_clips", "epoch_s", "fold_s", "set_mib"]),
         f"## Image side\n\n{result['side_network']}, which takes any side. Seconds an epoch grow as the side "
         f"to the power {powers['epoch_s by side']:g}; the encoded set grows as its square.",
-        _table(result["sides"], ["side", "train_clips", "epoch_s", "fold_s", "set_mib"]),
+        _table(result["sides"], ["side", "train_clips", "epoch_s", "set_mib"]),
         "## Epochs\n\nLinear: an epoch depends on no other. What is left of a fold (building the network and "
-        "the Trainer, testing, writing) is in the column of seconds a fold above. With `store=every_epoch` "
+        "the Trainer, testing, writing) hardly grows with the clips: "
+        f"{result['fold_s']:.2g} s, the median of the column above. With `store=every_epoch` "
         "the predictions grow with the epochs too.",
         "## Folds: splits and results\n\nA split lists the rows that it trains on, so all splits together "
         f"hold subjects x clips numbers: MiB grow as subjects to the power "
@@ -60,7 +61,7 @@ def _large(result: dict[str, Any]) -> str:
     most, folds, split = result["clips"][-1], result["folds"][-1], result["subjects"][-1]
     grown = SUBJECTS / split["subjects"]
     epoch_s = most["epoch_s"] * clips / most["train_clips"]
-    fold_s = most["fold_s"] * SUBJECTS
+    fold_s = result["fold_s"] * SUBJECTS
     training_s = epoch_s * EPOCHS * SUBJECTS
     encoded_gib = most["set_mib"] * clips / most["train_clips"] / 1024
     split_gib = split["split_mib"] * grown**2 / 1024

@@ -2,6 +2,7 @@
 
 Both walk a map (images, height, width * channels), channels last, by rows of pooling windows: 3x3, a step of
 3, every pixel in one window. The inner loops run along whole rows, so they are vectorized for any channels.
+They are called as operations of torch, so that what counts or traces operations sees them.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,9 @@ from typing import Any
 
 import numba
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 Floats = NDArray[np.float32]
 ZERO = np.float32(0)
@@ -27,7 +30,7 @@ def _compile(function: Callable[..., None]) -> Any:
 
 
 @_compile
-def pool(
+def _pool(
     maps: Floats,
     channels: int,
     padding: int,
@@ -37,18 +40,6 @@ def pool(
     sums: NDArray[np.float64],
     squares: NDArray[np.float64],
 ) -> None:
-    """Fill ``pooled`` and ``places`` (images, windows, windows * channels), and add to the sums.
-
-    Args:
-        maps: (images, height, width * channels), before ReLU.
-        channels: of a pixel.
-        padding: of the pool; its pixels count in no sum.
-        shift: (width * channels,) subtracted before the sums, near the mean, so that no digits are lost.
-        pooled: largest value of each window after ReLU.
-        places: where in its window it lies, 0 to 8 by rows.
-        sums: (width * channels,) of the values after ReLU, less the shift.
-        squares: (width * channels,) of their squares.
-    """
     images, height, length = maps.shape
     rows, windows = pooled.shape[1], pooled.shape[2] // channels
     wide = 3 * windows * channels
@@ -98,7 +89,7 @@ def pool(
 
 
 @_compile
-def spread(
+def _spread(
     maps: Floats,
     channels: int,
     padding: int,
@@ -108,18 +99,6 @@ def spread(
     slope: Floats,
     out: Floats,
 ) -> None:
-    """Fill ``out``, the gradient of a map: offset + slope * value, and a window's own gradient at its place.
-
-    Args:
-        maps: (images, height, width * channels), before ReLU; a value that is not above 0 has no gradient.
-        channels: of a pixel.
-        padding: of the pool.
-        gradient: (images, windows, windows * channels) of the pooled values.
-        places: as :func:`pool` filled them.
-        offset: (width * channels,) what each value's gradient has from the mean and the variance,
-        slope: (width * channels,) and what of it grows with the value.
-        out: as ``maps``.
-    """
     images, height, length = maps.shape
     rows, windows = gradient.shape[1], gradient.shape[2] // channels
     wide = 3 * windows * channels
@@ -146,3 +125,57 @@ def spread(
                 for x in range(length):
                     value = offset[x] + slope[x] * row[x] + (inner[x] if inner_row[x] == first else ZERO)
                     out_row[x] = value if row[x] > ZERO else ZERO
+
+
+@torch.library.custom_op("mer::pool", mutates_args=("pooled", "places", "sums", "squares"))
+def pool(
+    maps: Tensor,
+    channels: int,
+    padding: int,
+    shift: Tensor,
+    pooled: Tensor,
+    places: Tensor,
+    sums: Tensor,
+    squares: Tensor,
+) -> None:
+    """Fill ``pooled`` and ``places`` (images, windows, windows * channels), and add to the sums.
+
+    Args:
+        maps: (images, height, width * channels), float32, before ReLU.
+        channels: of a pixel.
+        padding: of the pool; its pixels count in no sum.
+        shift: (width * channels,) subtracted before the sums, near the mean, so that no digits are lost.
+        pooled: largest value of each window after ReLU.
+        places: where in its window it lies, 0 to 8 by rows, int8.
+        sums: (width * channels,), float64, of the values after ReLU, less the shift.
+        squares: (width * channels,) of their squares.
+    """
+    filled = (pooled.numpy(), places.numpy(), sums.numpy(), squares.numpy())
+    _pool(maps.numpy(), channels, padding, shift.numpy(), *filled)
+
+
+@torch.library.custom_op("mer::spread", mutates_args=("out",))
+def spread(
+    maps: Tensor,
+    channels: int,
+    padding: int,
+    gradient: Tensor,
+    places: Tensor,
+    offset: Tensor,
+    slope: Tensor,
+    out: Tensor,
+) -> None:
+    """Fill ``out``, the gradient of a map: offset + slope * value, and a window's own gradient at its place.
+
+    Args:
+        maps: (images, height, width * channels), before ReLU; a value that is not above 0 has no gradient.
+        channels: of a pixel.
+        padding: of the pool.
+        gradient: (images, windows, windows * channels) of the pooled values.
+        places: as :func:`pool` filled them.
+        offset: (width * channels,) what each value's gradient has from the mean and the variance,
+        slope: (width * channels,) and what of it grows with the value.
+        out: as ``maps``.
+    """
+    given = (gradient.numpy(), places.numpy(), offset.numpy(), slope.numpy())
+    _spread(maps.numpy(), channels, padding, *given, out.numpy())

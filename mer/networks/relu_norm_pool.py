@@ -83,8 +83,7 @@ class _ReluNormPool(torch.autograd.Function):
         places = torch.empty(images, high, wide * channels, dtype=torch.int8)
         sums, squares = torch.zeros(2, width * channels, dtype=torch.float64)
         each_column = shift.repeat(width)
-        given = (rows.numpy(), channels, padding, each_column.numpy(), pooled.numpy(), places.numpy())
-        pool_kernels.pool(*given, sums.numpy(), squares.numpy())
+        pool_kernels.pool(rows, channels, padding, each_column, pooled, places, sums, squares)
         count = images * height * width
         above, square = (each.view(width, channels).sum(dim=0) / count for each in (sums, squares))
         variance = (square - above**2).float()
@@ -111,10 +110,8 @@ class _ReluNormPool(torch.autograd.Function):
         slope = -weight * scale**2 * of_weight / count
         offset = -weight * scale * of_bias / count - slope * mean
         out = torch.empty_like(rows)
-        columns = (offset.repeat(width).numpy(), slope.repeat(width).numpy())
-        pool_kernels.spread(
-            rows.numpy(), channels, ctx.padding, own.numpy(), places.numpy(), *columns, out.numpy()
-        )
+        columns = (offset.repeat(width), slope.repeat(width))
+        pool_kernels.spread(rows, channels, ctx.padding, own, places, *columns, out)
         return out.view(images, height, width, channels).permute(0, 3, 1, 2), of_weight, of_bias, None, None
 
 

@@ -19,6 +19,24 @@ def test_views_move_nothing_and_an_operation_in_place_reads_and_writes() -> None
     assert roofline.count(lambda: values.relu_()) == (0, 2 * 4 * 12)
 
 
+def test_the_kernels_of_numba_read_and_write() -> None:
+    """Maps of 8 channels on 28x28, the pooled values of 10x10 windows, and a byte for the place of each."""
+    kernels = pytest.importorskip("mer.networks.pool_kernels", reason="needs the extra `fast`")
+    maps, pooled = torch.rand(2, 28, 28 * 8), torch.empty(2, 10, 10 * 8)
+    places = torch.empty(2, 10, 10 * 8, dtype=torch.int8)
+    row, sums, squares = torch.rand(28 * 8), *torch.zeros(2, 28 * 8, dtype=torch.float64)
+    given = maps, 8, 1, row, pooled, places, sums, squares
+    assert roofline.count(lambda: kernels.pool(*given)) == (
+        0,
+        4 * (maps.numel() + pooled.numel() + row.numel()) + places.numel() + 8 * 2 * sums.numel(),
+    )
+    spread = maps, 8, 1, pooled, places, row, row, torch.empty_like(maps)
+    assert roofline.count(lambda: kernels.spread(*spread)) == (
+        0,
+        4 * (2 * maps.numel() + pooled.numel() + 2 * row.numel()) + places.numel(),
+    )
+
+
 def test_the_floor_is_the_longer_of_the_two_times() -> None:
     """2 MFLOP at 1 GFLOP/s are 2 ms, 4 MB at 1 GB/s 4 ms; a step of 8 ms takes twice that."""
     found = roofline.against(2_000_000, 4_000_000, 0.008, gflops=1, gigabytes=1)
