@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Floats = NDArray[np.float32]
+Rows = NDArray[np.int32]
 ZERO = np.float32(0)
 
 
@@ -27,6 +28,56 @@ def _compile(function: Callable[..., None]) -> Any:
         return compiled(function, cache=True)
     except RuntimeError:  # no folder that can be written
         return compiled(function)
+
+
+@_compile
+def _three_rows(
+    top: Floats,
+    middle: Floats,
+    low: Floats,
+    shift: Floats,
+    best: Floats,
+    row_of: Rows,
+    some: Floats,
+    some_squares: Floats,
+) -> None:
+    """The rows of a window at once: the largest of each column, its row times 3, and the columns' sums."""
+    for x in range(len(best)):
+        a = ZERO if top[x] < ZERO else top[x]
+        b = ZERO if middle[x] < ZERO else middle[x]
+        c = ZERO if low[x] < ZERO else low[x]
+        larger = b > a
+        value = b if larger else a
+        row = np.int32(3) if larger else np.int32(0)
+        larger = c > value
+        best[x] = c if larger else value
+        row_of[x] = np.int32(6) if larger else row
+        a -= shift[x]
+        b -= shift[x]
+        c -= shift[x]
+        some[x] += a + b + c
+        some_squares[x] += a * a + b * b + c * c
+
+
+@_compile
+def _one_row(
+    row: Floats,
+    first: Any,
+    shift: Floats,
+    best: Floats,
+    row_of: Rows,
+    some: Floats,
+    some_squares: Floats,
+) -> None:
+    """The same of one row of a window that the border cuts; ``first`` is its row times 3."""
+    for x in range(len(best)):
+        value = ZERO if row[x] < ZERO else row[x]
+        larger = value > best[x]
+        row_of[x] = first if larger else row_of[x]
+        best[x] = value if larger else best[x]
+        value -= shift[x]
+        some[x] += value
+        some_squares[x] += value * value
 
 
 @_compile
@@ -42,47 +93,38 @@ def _pool(
 ) -> None:
     images, height, length = maps.shape
     rows, windows = pooled.shape[1], pooled.shape[2] // channels
-    wide = 3 * windows * channels
+    # Of a row of windows: the largest of each column, and its row; what the padding holds stays 0.
+    best, row_of = np.zeros((windows, 3, channels), np.float32), np.zeros((windows, 3, channels), np.int32)
     start = padding * channels
-    best, row_of = np.empty(wide, np.float32), np.empty(wide, np.int32)
+    inner, inner_row_of = best.reshape(-1)[start : start + length], row_of.reshape(-1)[start : start + length]
     some, some_squares = np.empty(length, np.float32), np.empty(length, np.float32)
     for image in range(images):
         some[:] = ZERO
         some_squares[:] = ZERO
         for i in range(rows):
-            best[:] = ZERO
-            row_of[:] = 0
-            inner, inner_row_of = best[start : start + length], row_of[start : start + length]
-            for dy in range(3):
-                y = 3 * i - padding + dy
-                if y < 0 or y >= height:
-                    continue
-                row = maps[image, y]
-                for x in range(length):
-                    value = ZERO if row[x] < ZERO else row[x]
-                    value -= shift[x]
-                    some[x] += value
-                    some_squares[x] += value * value
-                first = np.int32(3 * dy)
-                for x in range(length):
-                    larger = row[x] > inner[x]
-                    inner_row_of[x] = first if larger else inner_row_of[x]
-                    inner[x] = row[x] if larger else inner[x]
+            y = 3 * i - padding
+            if y >= 0 and y + 3 <= height:
+                window = maps[image, y], maps[image, y + 1], maps[image, y + 2]
+                _three_rows(*window, shift, inner, inner_row_of, some, some_squares)
+            else:
+                inner[:] = ZERO
+                inner_row_of[:] = 0
+                for dy in range(max(0, -y), min(3, height - y)):
+                    first = np.int32(3 * dy)
+                    _one_row(maps[image, y + dy], first, shift, inner, inner_row_of, some, some_squares)
+            out = pooled[image, i].reshape(windows, channels)
+            at = places[image, i].reshape(windows, channels)
             for j in range(windows):
-                left = 3 * j * channels
-                middle, right, end = left + channels, left + 2 * channels, left + 3 * channels
-                a, b, c = best[left:middle], best[middle:right], best[right:end]
-                at_a, at_b, at_c = row_of[left:middle], row_of[middle:right], row_of[right:end]
-                out = pooled[image, i, j * channels : (j + 1) * channels]
-                at = places[image, i, j * channels : (j + 1) * channels]
                 for k in range(channels):
-                    value, place = a[k], at_a[k]
-                    larger = b[k] > value
-                    value, place = (b[k], at_b[k] + np.int32(1)) if larger else (value, place)
-                    larger = c[k] > value
-                    value, place = (c[k], at_c[k] + np.int32(2)) if larger else (value, place)
-                    out[k] = value
-                    at[k] = place
+                    value, place = best[j, 0, k], row_of[j, 0, k]
+                    other = best[j, 1, k]
+                    larger = other > value
+                    value, place = (other, row_of[j, 1, k] + np.int32(1)) if larger else (value, place)
+                    other = best[j, 2, k]
+                    larger = other > value
+                    value, place = (other, row_of[j, 2, k] + np.int32(2)) if larger else (value, place)
+                    out[j, k] = value
+                    at[j, k] = place
         for x in range(length):
             sums[x] += some[x]
             squares[x] += some_squares[x]
@@ -101,29 +143,25 @@ def _spread(
 ) -> None:
     images, height, length = maps.shape
     rows, windows = gradient.shape[1], gradient.shape[2] // channels
-    wide = 3 * windows * channels
+    # Of a row of windows: the gradient of each column's window, and the row times 3 that gets it.
+    own, row_of = np.empty((windows, 3, channels), np.float32), np.empty((windows, 3, channels), np.int32)
     start = padding * channels
-    own, own_row = np.empty(wide, np.float32), np.empty(wide, np.int32)
-    inner, inner_row = own[start : start + length], own_row[start : start + length]
+    inner, inner_row_of = own.reshape(-1)[start : start + length], row_of.reshape(-1)[start : start + length]
     for image in range(images):
         for i in range(rows):
+            window = gradient[image, i].reshape(windows, channels)
+            at = places[image, i].reshape(windows, channels)
             for j in range(windows):
-                window = gradient[image, i, j * channels : (j + 1) * channels]
-                at = places[image, i, j * channels : (j + 1) * channels]
                 for dx in range(3):
-                    left = (3 * j + dx) * channels
-                    to, to_row = own[left : left + channels], own_row[left : left + channels]
                     for k in range(channels):
-                        to[k] = window[k]
-                        to_row[k] = np.int32(at[k]) - np.int32(dx)
-            for dy in range(3):
-                y = 3 * i - padding + dy
-                if y < 0 or y >= height:
-                    continue
-                row, out_row = maps[image, y], out[image, y]
+                        own[j, dx, k] = window[j, k]
+                        row_of[j, dx, k] = np.int32(at[j, k]) - np.int32(dx)
+            y = 3 * i - padding
+            for dy in range(max(0, -y), min(3, height - y)):
+                row, out_row = maps[image, y + dy], out[image, y + dy]
                 first = np.int32(3 * dy)
                 for x in range(length):
-                    value = offset[x] + slope[x] * row[x] + (inner[x] if inner_row[x] == first else ZERO)
+                    value = offset[x] + slope[x] * row[x] + (inner[x] if inner_row_of[x] == first else ZERO)
                     out_row[x] = value if row[x] > ZERO else ZERO
 
 
