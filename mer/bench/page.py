@@ -56,7 +56,14 @@ def write_pages(arguments: Sequence[str]) -> None:
     print(f"written to {FOLDER / 'README.md'}", file=sys.stderr)
     if "cost" in results:
         COST.parent.mkdir(parents=True, exist_ok=True)
-        write_text(COST, cost_page(results["cost"], provenance(results["cost"])))
+        try:
+            page = cost_page(results["cost"], provenance(results["cost"]))
+        except KeyError as error:
+            raise MerError(
+                f"{FOLDER / 'results/cost.json'}: {error} is not in it, which another version has "
+                "measured; measure again with mer bench page cost"
+            ) from error
+        write_text(COST, page)
         print(f"written to {COST}", file=sys.stderr)
 
 

@@ -76,6 +76,12 @@ def test_a_busy_machine_is_refused_before_anything_is_measured(
 
 def test_bad_input_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    store(tmp_path, "cost", **{key: value for key, value in RESULT.items() if key != "folds"})
+    with pytest.raises(
+        MerError, match=r"cost\.json: 'folds' is not in it.*measure again with mer bench page cost"
+    ):
+        bench.main(["page", "--stored"])
+    (tmp_path / "bench/results/cost.json").unlink()
     with pytest.raises(MerError, match="no benchmark 'speed'; there are loso"):
         bench.main(["page", "speed"])
     with pytest.raises(MerError, match="no figures here"):
