@@ -104,13 +104,14 @@ def count_run(key: RunKey, runs_dir: Path) -> EpochCounts | None:
     plan = runs.finished_plan(folder)
     if plan is None:
         return None
-    predictions = runs.read_predictions(folder)
+    records = {fold: runs.read_record(folder, fold) for fold in plan.folds}
+    predictions = runs.read_predictions(folder, records=records)
     last = int(predictions["epoch"].max())
     if last > 1 and predictions["epoch"].nunique() == 1:
         return None  # trained with store=last
     groups, matrices = grouped_confusions(predictions, plan.classes, [*_PART, "epoch"])
     counted = groups.to_frame(index=False)
-    record = make_record(key, runs_dir, plan, plan.folds, epochs=last, select=EVERY_EPOCH)
+    record = make_record(key, folder, plan, list(records.values()), epochs=last, select=EVERY_EPOCH)
     return _arranged(folder, record, counted, matrices)
 
 

@@ -120,11 +120,12 @@ def _scores(table: Table, options: argparse.Namespace) -> tuple[Sheet, Path, Row
         reason for names in unrun for data in names for reason in lacking.get(data, {}).values()
     ):
         print(f"not run: {reason}", file=sys.stderr)
-    sheet = lay_out(asked, collected, lacking, _command(table, asked, request))
+    cells = all_cells(asked, collected, lacking)
+    sheet = lay_out(asked, collected, lacking, _command(table, asked, request), cells)
     # Nor do stand-ins of the table's own data belong beside it.
     data = "" if own and not sheet.synthetic else asked.data
     place = _place(table.path, request.runs_dir, data, request.tag)
-    return sheet, place, Rows(asked, all_cells(asked, collected, lacking), request)
+    return sheet, place, Rows(asked, cells, request)
 
 
 def _logger(request: Request) -> dict[str, str]:

@@ -221,12 +221,16 @@ def _subset(predictions: pd.DataFrame, column: Column) -> pd.DataFrame:
 
 def _scores(columns: Sequence[Column], predictions: pd.DataFrame, classes: Sequence[str]) -> dict[str, float]:
     """By column key; nothing where the data has no such subset."""
-    scores = {}
-    for column in columns:
+    by_subset: dict[str, dict[str, float]] = {}
+    for column in {column.subset: column for column in columns}.values():
         subset = _subset(predictions, column)
         if len(subset):
-            scores[column.key] = metrics.scores(pooled_confusion(subset, classes))[column.metric]
-    return scores
+            by_subset[column.subset] = metrics.scores(pooled_confusion(subset, classes))
+    return {
+        column.key: by_subset[column.subset][column.metric]
+        for column in columns
+        if column.subset in by_subset
+    }
 
 
 def _intervals(columns: Sequence[Column], ours: Sequence[Result]) -> dict[str, tuple[float, float]]:

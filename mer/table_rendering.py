@@ -1,6 +1,6 @@
 """A table file and our results -> the sheet that is shown. No torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mer import selection
 from mer.print_notes import footnote_text
@@ -26,7 +26,9 @@ def all_cells(table: Table, results: Results, lacking: Lacking) -> list[RowCells
     return [row_cells(table, row, results, references, lacking) for row in table.rows]
 
 
-def lay_out(table: Table, results: Results, lacking: Lacking, command: str) -> Sheet:
+def lay_out(
+    table: Table, results: Results, lacking: Lacking, command: str, cells: Sequence[RowCells]
+) -> Sheet:
     """Put the paper's numbers and ours side by side.
 
     Args:
@@ -34,6 +36,7 @@ def lay_out(table: Table, results: Results, lacking: Lacking, command: str) -> S
         results: by (variant, (data, protocol), seed); None where nothing has run.
         lacking: what this machine lacks; cells without a result say so.
         command: makes this table again.
+        cells: of every row, from `all_cells`.
     """
     there = [result for result in results.values() if result]
     references = {home: _reference(results, home) for home in table.homes}
@@ -41,16 +44,16 @@ def lay_out(table: Table, results: Results, lacking: Lacking, command: str) -> S
     lines: list[list[str]] = []
     flat: list[list[str]] = []
     spread = len(table.seeds) > 1
-    for cells in all_cells(table, results, lacking):
-        row = cells.row
+    for of_row in cells:
+        row = of_row.row
         notes = [footnote_text(table.path, note, table.footnotes[note], row.label) for note in row.notes]
         if row.not_run:
             notes.append(f"No run of ours: {row.not_run}.")
         if row.majority and any(references.values()):
             notes.append(f"Every clip is given the most frequent class, {_majorities(references)}.")
         label = " ".join([row.label, *(f"({marks.of(text)})" for text in notes)])
-        lines += [[label if not number else "", *line] for number, line in enumerate(cells.block(marks.of))]
-        flat.append(cells.flat(table.columns, spread=spread))
+        lines += [[label if not number else "", *line] for number, line in enumerate(of_row.block(marks.of))]
+        flat.append(of_row.flat(table.columns, spread=spread))
     synthetic = table.data == SYNTHETIC or any(result.record.synthetic for result in there)
     title, caption = _heading(table, partial_words(table, results, lacking), synthetic)
     return Sheet(

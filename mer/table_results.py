@@ -93,24 +93,30 @@ def read_run(
     done = [fold for fold in plan.folds if runs.state(folder, fold) == "done"]
     if not done or (len(done) < len(plan.folds) and not partial):
         return None
-    every_epoch = runs.read_predictions(folder, partial=partial)
+    records = {fold: runs.read_record(folder, fold) for fold in done}
+    every_epoch = runs.read_predictions(folder, partial=partial, records=records)
     predictions = _selected(every_epoch, select, folder, done)
     _check_predictions(predictions, plan.classes, key.seed, folder)
-    record = make_record(key, runs_dir, plan, done, epochs=int(every_epoch["epoch"].max()), select=select)
+    epochs = int(every_epoch["epoch"].max())
+    record = make_record(key, folder, plan, list(records.values()), epochs=epochs, select=select)
     return Result(folder, record, predictions, len(done))
 
 
 def make_record(
-    key: RunKey, runs_dir: Path, plan: runs.Plan, folds: Sequence[str], *, epochs: int, select: str
+    key: RunKey,
+    folder: Path,
+    plan: runs.Plan,
+    records: Sequence[Mapping[str, Any]],
+    *,
+    epochs: int,
+    select: str,
 ) -> Record:
-    """What made the result of these folds of a run.
+    """What made the result of folds of a run, of which these are the records.
 
     Raises:
         MerError: the record of a fold is damaged.
     """
-    folder = key.folder(runs_dir)
     try:
-        records = [runs.read_record(folder, fold) for fold in folds]
         for record in records:
             check_made_as(key, record, folder)
         return Record(

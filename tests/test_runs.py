@@ -276,6 +276,20 @@ def test_predictions_are_pooled_in_the_plans_order(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(pooled, expected)
 
 
+def test_folds_whose_types_differ_are_pooled_all_the_same(tmp_path: Path) -> None:
+    """pyarrow puts no int32 below an int64; another version of pandas may have written one."""
+    run = make_run(tmp_path, FOLDS[:2])
+    other = make_predictions(FOLDS[2]).astype({"epoch": "int32", "p_positive": "float64"})
+    make_fold(run, FOLDS[2], make_plan(), other)
+    expected = pd.concat([*map(make_predictions, FOLDS[:2]), other], ignore_index=True)
+    pd.testing.assert_frame_equal(runs.read_predictions(run), expected)
+    make_fold(run, FOLDS[2], make_plan(), other.assign(epoch=-1))
+    with pytest.raises(
+        MerError, match=r"fold-smic\.s1/predictions\.parquet: damaged \(row 0 .*epoch .*-1.* is below 0"
+    ):
+        runs.read_predictions(run)
+
+
 def test_missing_folds_are_named(tmp_path: Path) -> None:
     run = make_run(tmp_path, folds=FOLDS[:1])
     with pytest.raises(MerError, match=r"2 of 3 folds are missing \(casme2/s2, smic/s1\)"):

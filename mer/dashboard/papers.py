@@ -113,10 +113,9 @@ def _lay_out(table: Table, results: Results) -> tuple[Sheet, list[PrintedScore]]
     reads = dict.fromkeys(name for row in table.rows for name in row.needs)
     reads |= dict.fromkeys(data for data, _ in table.homes)
     lacking = {data: missing for data in reads if (missing := table_needs.lacking(data))}
-    sheet = lay_out(
-        table, results, lacking, f"mer table experiments/{table.path.parent.name}/{table.path.name}"
-    )
     cells = all_cells(table, results, lacking)
+    command = f"mer table experiments/{table.path.parent.name}/{table.path.name}"
+    sheet = lay_out(table, results, lacking, command, cells)
     return sheet, list(printed_scores(table, cells, synthetic=sheet.synthetic))
 
 
@@ -126,7 +125,6 @@ def _result(key: RunKey, select: str, by_folder: Mapping[Path, Run], runs_dir: P
         return None
     if select != selection.LAST:
         return table_results.read_run(key, runs_dir, select=select, partial=True)
-    done = [fold for fold, state in run.states.items() if state == "done"]
     epochs = int(run.predictions["epoch"].max())
-    record = table_results.make_record(key, runs_dir, run.plan, done, epochs=epochs, select=select)
-    return Result(run.folder, record, run.predictions, len(done))
+    record = table_results.make_record(key, run.folder, run.plan, run.records, epochs=epochs, select=select)
+    return Result(run.folder, record, run.predictions, len(run.records))

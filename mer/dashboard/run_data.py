@@ -114,12 +114,14 @@ def _fill(folder: Path, found: dict[str, Any]) -> None:
     done = [fold for fold, state in states.items() if state == "done"]
     if not done:
         return
-    found["records"] = [runs.read_record(folder, fold) for fold in done]
+    records = {fold: runs.read_record(folder, fold) for fold in done}
+    found["records"] = list(records.values())
     found["metrics"] = pd.concat(
-        [runs.read_metrics(folder, fold).assign(fold=fold) for fold in done], ignore_index=True
+        [runs.read_metrics(folder, fold, record).assign(fold=fold) for fold, record in records.items()],
+        ignore_index=True,
     )
     if plan.clips:
-        every_epoch = runs.read_predictions(folder, partial=True)
+        every_epoch = runs.read_predictions(folder, partial=True, records=records)
         found["predictions"] = select(every_epoch, LAST)
         if every_epoch["epoch"].nunique() > 1:
             epochs, matrices = grouped_confusions(every_epoch, plan.classes, ["epoch"])

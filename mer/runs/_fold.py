@@ -10,7 +10,9 @@ from typing import Any, Literal
 import filelock
 import numpy as np
 import pandas as pd
+import pyarrow
 import yaml
+from pyarrow.parquet import ParquetFile
 
 from mer.atomic import write_atomically, write_text
 from mer.errors import MerError
@@ -105,10 +107,23 @@ def read_parquet(path: Path, record: Mapping[str, Any]) -> pd.DataFrame:
     Raises:
         MerError: it is missing, may not be read, or is damaged.
     """
+    try:
+        table: pd.DataFrame = read_arrow(path, record).to_pandas()
+    except MerError:
+        raise
+    except Exception as error:  # a flipped byte makes pyarrow and pandas raise almost anything
+        raise unreadable(path, error) from error
+    return table
+
+
+def read_arrow(path: Path, record: Mapping[str, Any]) -> pyarrow.Table:
+    """The same as a table of pyarrow, of which many are put together before pandas reads them."""
     check_file(path, record)
     try:
-        return pd.read_parquet(path, page_checksum_verification=True)
-    except Exception as error:  # a flipped byte makes pyarrow and pandas raise almost anything
+        # One file, without what pandas.read_parquet does for data sets of many.
+        with ParquetFile(path, page_checksum_verification=True) as file:
+            return file.read()
+    except Exception as error:
         raise unreadable(path, error) from error
 
 
@@ -177,14 +192,19 @@ def _read_record(path: Path) -> dict[str, Any]:
     return record
 
 
-def read_metrics(run: Path, fold: str) -> pd.DataFrame:
+def read_metrics(run: Path, fold: str, record: Mapping[str, Any] | None = None) -> pd.DataFrame:
     """The metrics.csv of a finished fold: column epoch and what was logged; no row where nothing was.
+
+    Args:
+        run: a run folder.
+        fold: one of its folds.
+        record: its run.yaml, where it was read already.
 
     Raises:
         MerError: it is damaged or cannot be read.
     """
     path = fold_folder(run, fold) / "metrics.csv"
-    check_file(path, read_record(run, fold))
+    check_file(path, read_record(run, fold) if record is None else record)
     try:
         metrics = pd.read_csv(path)
     except pd.errors.EmptyDataError:
