@@ -17,7 +17,8 @@ from typing import Any
 
 from mer.errors import MerError
 
-FOLDS, WARM_UP, EPOCHS = 60, 20, 4
+FOLDS, WARM_UP, EPOCHS = 240, 80, 4  # more folds than a LOSO here has: a leak would be seen
+SHOWN = (1, 10, 40, 80, 120, 160, 200, 240)  # after so many folds the resident memory is reported
 WORKER_FOLDS, WORKER_EPOCHS = 8, 40  # of the peak
 WORKERS = 0  # 0 is one a core
 INTERVAL = 0.05  # seconds between two looks at the processes
@@ -30,7 +31,7 @@ def measure() -> dict[str, Any]:
     from mer.bench.drawn_set import write_images  # torch, which this process does without until here
 
     with tempfile.TemporaryDirectory() as scratch:
-        write_images(Path(scratch) / "images")
+        write_images(Path(scratch) / "images", subjects=FOLDS)
         given = {"folder": scratch, "folds": FOLDS, "epochs": EPOCHS, "workers": 1}
         alone = _in_child(given)[0]
         given |= {"folds": WORKER_FOLDS, "epochs": WORKER_EPOCHS, "workers": WORKERS or None}
@@ -45,6 +46,9 @@ def measure() -> dict[str, Any]:
         "ratio": round(last / first, 4),
         "growth_kib_a_fold": round((last - first) / folds * 1024, 2) if folds > 0 else None,
         "folds": len(resident),
+        "resident_mib": {
+            str(folds): round(resident[folds - 1], 1) for folds in SHOWN if folds <= len(resident)
+        },
         "one_process_peak_mib": round(alone["peak"], 1),
         "after_imports_mib": round(alone["imported"], 1),
         "workers": together["workers"],

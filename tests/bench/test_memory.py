@@ -33,6 +33,7 @@ def test_growth_is_what_is_there_after_the_warm_up(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(memory, "_in_child", lambda _: (said | {"workers": 2}, 300.0))
     result = json.loads(json.dumps(memory.measure()))
     assert result["ratio"] == 1.1
+    assert result["resident_mib"] == {"1": 50, "10": 110}
     assert result["growth_kib_a_fold"] == round(10 / 6 * 1024, 2)  # 11 folds, 3 warm up, medians of 2
     assert (result["peak_mib"], result["one_process_peak_mib"]) == (300, 120)
 
