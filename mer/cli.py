@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-from mer.errors import run_verb
+from mer.errors import leave_at_once, run_verb
 
 VERBS = {
     "train": "train and test the folds of one run, or sweep runs with -m",
@@ -25,6 +25,7 @@ VERBS = {
 
 def main() -> None:
     """The console script."""
+    leave_at_once()
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())

@@ -1,5 +1,7 @@
 """The one error type that a user is meant to read, and how it is shown."""
 
+import atexit
+import contextlib
 import errno
 import os
 import re
@@ -85,7 +87,29 @@ def run_verb(verb: Callable[[Sequence[str]], None], arguments: Sequence[str]) ->
         how, code = ("interrupted", 130) if isinstance(end, KeyboardInterrupt) else ("terminated", 143)
         print(f"mer: {how}; {GOES_ON}", file=sys.stderr)
         sys.stderr.flush()
+        _ended.append(code)
         raise SystemExit(code) from None
+
+
+_ended: list[int] = []  # the exit code, where a signal has ended this process
+
+
+def leave_at_once() -> None:
+    """Let a process that a signal has ended leave after its exit handlers, before Python is taken apart.
+
+    A join that a signal breaks off counts its thread as ended, in Python 3.11 at least, so that a thread may
+    still be inside OpenCV or torch; Python then ends it there, in C++ that allows no unwinding, and the
+    process aborts. To be called where a process starts: exit handlers run last in, first out.
+    """
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    if _ended:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+                stream.flush()
+        os._exit(_ended[-1])
 
 
 # Python swallows what is raised in these: a finalizer, and the callback of a WeakSet.

@@ -39,11 +39,6 @@ def group_folds(folds: Iterable[RunFold]) -> list[list[RunFold]]:
     return list(fits.values())
 
 
-def same_structure(one: nn.Module, other: nn.Module) -> bool:
-    """Whether two networks differ in nothing but the values of their weights and buffers."""
-    return _told(_structure(one)) == _told(_structure(other))
-
-
 def _fit(fold: RunFold) -> str:
     """What a fit needs of all its folds, as a text that is equal where they can share one."""
     job, recipe = fold.job, fold.job.recipe
@@ -61,13 +56,13 @@ def _fit(fold: RunFold) -> str:
             job.classes,
             *(recipe.task, recipe.optimizer, recipe.scheduler, recipe.epochs, recipe.batch_size),
             *(recipe.class_weights, recipe.augment, recipe.store),
-            _structure(network),
+            structure(network),
         ]
     )
 
 
-def _structure(network: nn.Module) -> list[Any]:
-    """All of a network but the values of its weights and buffers."""
+def structure(network: nn.Module) -> str:
+    """All of a network but the values of its weights and buffers: equal texts are equal structures."""
     first: dict[int, str] = {}  # of weights that have several names
     tied = [
         first.setdefault(id(weight), name)
@@ -81,7 +76,7 @@ def _structure(network: nn.Module) -> list[Any]:
             for key, tensor in [*module._parameters.items(), *module._buffers.items()]
         ]
         parts.append([name, type(module), own, tensors])
-    return parts
+    return _told(parts)
 
 
 _REGISTERED = ("_parameters", "_buffers", "_modules")

@@ -270,6 +270,7 @@ def _check_videos(recipe: Recipe, method: Spotting | FeatureDifference, prepared
 
 
 if __name__ == "__main__":
-    from mer.errors import run_verb
+    from mer.errors import leave_at_once, run_verb
 
+    leave_at_once()
     run_verb(main, sys.argv[1:])

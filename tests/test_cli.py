@@ -50,6 +50,30 @@ def test_ctrl_c_is_one_line_and_exit_code_130(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_ctrl_c_does_not_abort_where_a_thread_is_inside_opencv() -> None:
+    """Without `leave_at_once` it ends in SIGABRT. Handlers that others registered have to run."""
+    code = """
+import atexit, threading, time
+from mer.errors import leave_at_once, run_verb
+leave_at_once()
+import cv2, numpy
+image = numpy.zeros((2000, 2000, 3), "u1")
+atexit.register(print, "cleaned up")
+def work():
+    while True:
+        cv2.GaussianBlur(image, (0, 0), 3)
+def verb(_):
+    threading.Thread(target=work, daemon=True).start()
+    time.sleep(0.2)
+    raise KeyboardInterrupt
+run_verb(verb, [])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stderr
+    assert done.stdout == "cleaned up\n"
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("line", [["--help"], ["status", "--help"], ["table", "--help"], ["bench", "--help"]])
 def test_what_needs_no_torch_does_not_import_it(line: list[str]) -> None:
     code = (

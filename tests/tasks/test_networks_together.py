@@ -13,7 +13,7 @@ from mer import config
 from mer.ensemble_memory import quiet_vmap
 from mer.estimators import SVM
 from mer.feature_difference import FeatureDifference
-from mer.joint_fits import same_structure
+from mer.joint_fits import structure
 from mer.networks import TimeContrastNet
 from mer.packaged import config_dir
 from mer.tasks import Classification
@@ -81,7 +81,7 @@ def test_two_folds_at_once_are_each_as_alone(name: str) -> None:
     for seed in (0, 1):
         torch.manual_seed(seed)
         tasks.append(Classification(make_network(name)))
-    assert same_structure(tasks[0].network, tasks[1].network)
+    assert structure(tasks[0].network) == structure(tasks[1].network)
     ensemble = FoldEnsemble(
         tasks,
         steps=[1, 1],
