@@ -1,6 +1,8 @@
 """Random images in the layout of the published ones: speed does not depend on what they show."""
 
 import os
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 import cv2
@@ -51,6 +53,7 @@ def loso_job(folder: Path, run: Path, *more: str) -> tuple[Job, list[Split]]:
     """The job of ``mer train`` on the images in ``folder`` under more overrides, and all its folds."""
     os.environ["MER_CACHE"] = str(folder / "cache")  # of this process, which a benchmark owns
     cfg = config.compose(overrides(folder, *more))
-    found = prepare(cfg)
+    with redirect_stderr(StringIO()):  # that these are not the published counts
+        found = prepare(cfg)
     job = Job(run, found.clips, found.classes, found.encoded.folder, make_recipe(cfg), {})
     return job, found.splits
