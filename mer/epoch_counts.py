@@ -104,7 +104,7 @@ def count_run(key: RunKey, runs_dir: Path) -> EpochCounts | None:
     plan = runs.finished_plan(folder)
     if plan is None:
         return None
-    records = {fold: runs.read_record(folder, fold) for fold in plan.folds}
+    records = runs.read_records(folder, plan.folds)
     predictions = runs.read_predictions(folder, records=records)
     last = int(predictions["epoch"].max())
     if last > 1 and predictions["epoch"].nunique() == 1:

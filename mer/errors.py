@@ -1,7 +1,6 @@
 """The one error type that a user is meant to read, and how it is shown."""
 
 import atexit
-import contextlib
 import errno
 import os
 import re
@@ -10,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 # Control characters; the separators of lines that are none of these; and what turns the direction of writing.
@@ -107,7 +106,7 @@ def leave_at_once() -> None:
 def _leave() -> None:
     if _ended:
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+            with suppress(OSError, ValueError):  # nobody reads it any more
                 stream.flush()
         os._exit(_ended[-1])
 

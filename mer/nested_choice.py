@@ -111,8 +111,8 @@ def read_candidate(choice: Choice, runs_dir: Path) -> Candidate | None:
         parts.append(_mean(each).assign(**{GROUP: group}))
     folder = choice.key.folder(runs_dir)
     assert first is not None
-    records = [runs.read_record(folder, fold) for fold in first.folds]
-    record = make_record(choice.key, folder, first, records, epochs=last, select=EVERY_GROUP)
+    records = runs.read_records(folder, first.folds)
+    record = make_record(choice.key, folder, first, list(records.values()), epochs=last, select=EVERY_GROUP)
     return Candidate(folder, record, pd.concat(parts, ignore_index=True))
 
 

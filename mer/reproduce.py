@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_intermixed_args(arguments)
     then: Path = options.run
     folds = _folds(then, options.fold)
-    records = [runs.read_record(then, fold) for fold in folds]
+    records = list(runs.read_records(then, folds).values())
     record = records[0]
     where = str(runs.fold_folder(then, folds[0]) / "run.yaml")
     cfg, notes = recorded_config(record, where, trusted=[*TRUSTED, *options.trust])

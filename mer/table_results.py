@@ -93,9 +93,9 @@ def read_run(
     done = [fold for fold in plan.folds if runs.state(folder, fold) == "done"]
     if not done or (len(done) < len(plan.folds) and not partial):
         return None
-    records = {fold: runs.read_record(folder, fold) for fold in done}
+    records = runs.read_records(folder, done)
     every_epoch = runs.read_predictions(folder, partial=partial, records=records)
-    predictions = _selected(every_epoch, select, folder, done)
+    predictions = _selected(every_epoch, select, folder, records)
     _check_predictions(predictions, plan.classes, key.seed, folder)
     epochs = int(every_epoch["epoch"].max())
     record = make_record(key, folder, plan, list(records.values()), epochs=epochs, select=select)
@@ -274,11 +274,14 @@ def _both(first: Result, other: Result) -> str:
     )
 
 
-def _selected(predictions: pd.DataFrame, select: str, folder: Path, folds: Sequence[str]) -> pd.DataFrame:
+def _selected(
+    predictions: pd.DataFrame, select: str, folder: Path, records: Mapping[str, dict[str, Any]]
+) -> pd.DataFrame:
     metrics = None
     if select == selection.BEST_ON_VALIDATION:
         metrics = pd.concat(
-            [runs.read_metrics(folder, fold).assign(fold=fold) for fold in folds], ignore_index=True
+            [runs.read_metrics(folder, fold, record).assign(fold=fold) for fold, record in records.items()],
+            ignore_index=True,
         )
     try:
         return selection.select(predictions, select, metrics)

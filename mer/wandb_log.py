@@ -135,7 +135,7 @@ def _spotted(frames: pd.DataFrame, counted: pd.DataFrame) -> _Part:
 
 def _config(folder: Path, plan: runs.Plan, names: tuple[str, ...]) -> dict[str, Any]:
     """The deciding config, nested, and what else W&B can group and filter runs by."""
-    records = [runs.read_record(folder, fold) for fold in plan.folds]
+    records = runs.read_records(folder, plan.folds).values()
     commits = {
         f"{record.get('commit', 'unknown')}{'+changes' if record.get('dirty') else ''}" for record in records
     }

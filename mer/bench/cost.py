@@ -9,7 +9,6 @@ after another. docs/cost.md is made from these figures.
 import itertools
 import math
 import os
-import statistics
 import tempfile
 import time
 import tracemalloc
@@ -52,7 +51,6 @@ def measure() -> dict[str, Any]:
         "ratio": round(a_clip[-1] / a_clip[0], 2),
         "cores": os.cpu_count(),
         "clips_a_subject": round(CLIPS / SUBJECTS, 2),
-        "fold_s": round(statistics.median(point["fold_s"] for point in clips), 4),
         "clips": clips,
         "sides": sides,
         "folds": folds,

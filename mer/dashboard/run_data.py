@@ -114,7 +114,7 @@ def _fill(folder: Path, found: dict[str, Any]) -> None:
     done = [fold for fold, state in states.items() if state == "done"]
     if not done:
         return
-    records = {fold: runs.read_record(folder, fold) for fold in done}
+    records = runs.read_records(folder, done)
     found["records"] = list(records.values())
     found["metrics"] = pd.concat(
         [runs.read_metrics(folder, fold, record).assign(fold=fold) for fold, record in records.items()],
@@ -128,4 +128,4 @@ def _fill(folder: Path, found: dict[str, Any]) -> None:
             scores = {metric: score_matrices(matrices, metric) for metric in METRICS}
             found["by_epoch"] = pd.DataFrame(scores, index=epochs)
     if plan.videos:
-        found["spotting"] = runs.read_spotting(folder, partial=True)
+        found["spotting"] = runs.read_spotting(folder, partial=True, records=records)

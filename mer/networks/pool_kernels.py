@@ -117,12 +117,10 @@ def _pool(
             for j in range(windows):
                 for k in range(channels):
                     value, place = best[j, 0, k], row_of[j, 0, k]
-                    other = best[j, 1, k]
-                    larger = other > value
-                    value, place = (other, row_of[j, 1, k] + np.int32(1)) if larger else (value, place)
-                    other = best[j, 2, k]
-                    larger = other > value
-                    value, place = (other, row_of[j, 2, k] + np.int32(2)) if larger else (value, place)
+                    for dx in range(1, 3):
+                        other, other_place = best[j, dx, k], row_of[j, dx, k] + np.int32(dx)
+                        larger = other > value
+                        value, place = (other, other_place) if larger else (value, place)
                     out[j, k] = value
                     at[j, k] = place
         for x in range(length):

@@ -27,6 +27,7 @@ from mer.runs._fold import (
     fold_folder,
     read_metrics,
     read_record,
+    read_records,
     state,
 )
 from mer.runs._plan import (
@@ -63,6 +64,7 @@ __all__ = [
     "read_plan",
     "read_predictions",
     "read_record",
+    "read_records",
     "read_spotting",
     "start",
     "state",

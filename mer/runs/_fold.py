@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -179,6 +179,11 @@ def read_record(run: Path, fold: str) -> dict[str, Any]:
     if not path.exists():
         raise MerError(f"{run}: fold {fold} is not finished (no run.yaml)")
     return _read_record(path)
+
+
+def read_records(run: Path, folds: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The run.yaml of each of these folds; raises as :func:`read_record`."""
+    return {fold: read_record(run, fold) for fold in folds}
 
 
 def _read_record(path: Path) -> dict[str, Any]:

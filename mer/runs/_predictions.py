@@ -90,9 +90,7 @@ def _read_fold(run: Path, fold: str, plan: Plan, record: dict[str, Any] | None) 
 def _pool(tables: Sequence[pyarrow.Table], folds: Sequence[str], plan: Plan) -> pd.DataFrame | None:
     """All folds as one table, checked at once, which takes a fraction of the time; None where one is odd."""
     try:
-        pooled = pyarrow.concat_tables(tables).to_pandas()
-        check_types(pooled)
-        check_probabilities(pooled)
+        pooled = _checked(tables)
     except Exception:  # of one file; or types that differ between files, which need be no fault
         return None
     expected = np.repeat(folds, [len(table) for table in tables])
@@ -100,12 +98,18 @@ def _pool(tables: Sequence[pyarrow.Table], folds: Sequence[str], plan: Plan) -> 
     return pooled if sound else None
 
 
+def _checked(tables: Sequence[pyarrow.Table]) -> pd.DataFrame:
+    """Put together, with columns that hold what their names say; raises almost anything where they do not."""
+    predictions: pd.DataFrame = pyarrow.concat_tables(tables).to_pandas()
+    check_types(predictions)
+    check_probabilities(predictions)
+    return predictions
+
+
 def _check_fold(table: pyarrow.Table, run: Path, fold: str, plan: Plan) -> pd.DataFrame:
     path = fold_folder(run, fold) / "predictions.parquet"
     try:
-        predictions: pd.DataFrame = table.to_pandas()
-        check_types(predictions)
-        check_probabilities(predictions)
+        predictions = _checked([table])
     except Exception as error:  # a flipped byte makes pyarrow and pandas raise almost anything
         raise unreadable(path, error) from error
     if set(predictions["fold"]) - {fold}:

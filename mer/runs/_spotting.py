@@ -7,7 +7,9 @@ expressions.parquet has one row an expression of these videos: database, subject
 apex, offset. Both are written before run.yaml, as the predictions are.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,12 +36,15 @@ def write_spotting(folder: Path, frames: pd.DataFrame, expressions: pd.DataFrame
     write_parquet(folder / "expressions.parquet", expressions[EXPRESSIONS])
 
 
-def read_spotting(run: Path, *, partial: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
+def read_spotting(
+    run: Path, *, partial: bool = False, records: Mapping[str, dict[str, Any]] | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Frames and expressions of all folds of a run, pooled, in the order of the plan's folds.
 
     Args:
         run: a run folder.
         partial: take the folds that are there.
+        records: the run.yaml of its folds, by fold, where they were read already.
 
     Raises:
         MerError: a run that does not spot; folds that are missing (unless ``partial``), damaged or made
@@ -49,7 +54,7 @@ def read_spotting(run: Path, *, partial: bool = False) -> tuple[pd.DataFrame, pd
     if plan.videos == 0:
         raise MerError(f"{run}: this run classifies clips and scores no frames; take one of task=spotting")
     done = finished_folds(run, plan, partial=partial)
-    parts = [_read_fold(run, fold, plan) for fold in done]
+    parts = [_read_fold(run, fold, plan, (records or {}).get(fold)) for fold in done]
     frames = pd.concat([part[0] for part in parts], ignore_index=True)
     expressions = pd.concat([part[1] for part in parts], ignore_index=True)
     if (twice := frames.duplicated([*VIDEO, "frame"])).any():
@@ -65,8 +70,10 @@ def read_spotting(run: Path, *, partial: bool = False) -> tuple[pd.DataFrame, pd
     return frames, expressions
 
 
-def _read_fold(run: Path, fold: str, plan: Plan) -> tuple[pd.DataFrame, pd.DataFrame]:
-    folder, record = fold_folder(run, fold), check_record(run, fold, plan)
+def _read_fold(
+    run: Path, fold: str, plan: Plan, record: dict[str, Any] | None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    folder, record = fold_folder(run, fold), check_record(run, fold, plan, record)
     tables = []
     for name, columns in (("frames.parquet", FRAMES), ("expressions.parquet", EXPRESSIONS)):
         table = read_parquet(folder / name, record)

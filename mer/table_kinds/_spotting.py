@@ -54,6 +54,7 @@ class Run:
     plan: runs.Plan
     frames: pd.DataFrame
     expressions: pd.DataFrame
+    records: list[dict[str, Any]]  # run.yaml of each fold
 
     @property
     def synthetic(self) -> bool:
@@ -196,11 +197,12 @@ def _read_run(key: RunKey, runs_dir: Path) -> Run | None:
     plan = runs.finished_plan(folder)
     if plan is None:
         return None
-    for fold in plan.folds:
-        check_made_as(key, runs.read_record(folder, fold), folder)
-    frames, expressions = runs.read_spotting(folder)
+    records = runs.read_records(folder, plan.folds)
+    for record in records.values():
+        check_made_as(key, record, folder)
+    frames, expressions = runs.read_spotting(folder, records=records)
     last = frames.groupby("fold")["epoch"].transform("max")
-    return Run(folder, key, plan, frames[frames["epoch"] == last], expressions)
+    return Run(folder, key, plan, frames[frames["epoch"] == last], expressions, list(records.values()))
 
 
 def _check_together(found: Sequence[Run]) -> None:

@@ -41,7 +41,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mer import runs
 from mer.errors import MerError
 from mer.spotting_figures import roc_figure
 from mer.spotting_metrics import frame_auc, roc_curve
@@ -225,9 +224,8 @@ def _runs_grid(found: Sequence[Run]) -> Grid:
     header = ["variant", "data", "protocol", "seed", "folds", "epochs", "date", "commit"]
     grid = Grid(header, left=3)
     for run in found:
-        records = [runs.read_record(run.folder, fold) for fold in run.plan.folds]
         dates, commits = (
-            ", ".join(sorted({str(record.get(key, ""))[:length] for record in records}))
+            ", ".join(sorted({str(record.get(key, ""))[:length] for record in run.records}))
             for key, length in (("date", 10), ("commit", 8))
         )
         name = f"{run.key.experiment}/{run.key.variant}{f'.{run.key.tag}' if run.key.tag else ''}"
